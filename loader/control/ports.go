@@ -1,0 +1,47 @@
+// Package control keeps the data plane equal to what shall be: configuration,
+// overrides and (later) health, joined into one State that it applies again
+// whenever any of them changes.
+package control
+
+import (
+	"context"
+	"net/netip"
+
+	"weir/loader/lb"
+)
+
+// DataPlane is the kernel side as control needs it. One goroutine calls Apply
+// and Sweep; the others may be called from any goroutine at any time.
+type DataPlane interface {
+	// Apply makes the kernel hold exactly this state, in an order that is
+	// safe at every step. On error the old or the new state of each service
+	// is in force, never a mix, and calling it again is safe. Backends that
+	// are no longer in the state finish their flows first.
+	Apply(lb.State) error
+	// Sweep expires idle flows and frees what nothing refers to any more.
+	Sweep() (lb.FlowUse, error)
+	Counters() (lb.Counters, error)
+	// Flows calls yield for each used slot of the flow table until it
+	// returns false.
+	Flows(yield func(lb.Flow) bool) error
+	// FindFlow looks one 5-tuple up.
+	FindFlow(lb.FlowKey) (lb.Flow, bool, error)
+	// Events sends until ctx ends. While nobody listens the kernel
+	// side sends nothing. sample 0 means that no flow events are wanted.
+	Events(ctx context.Context, sample uint32, out chan<- lb.Event) error
+	Info() lb.DataPlaneInfo
+}
+
+// HopResolver tells where frames for an address leave, and when that changes.
+type HopResolver interface {
+	// Resolve returns what is known now, asks the kernel to find out the
+	// rest, and never blocks on the network. The addresses of the last call
+	// are those whose changes are announced.
+	Resolve([]netip.Addr) (map[netip.Addr]lb.NextHop, error)
+	// Changes gets a value, coalesced, whenever a later Resolve may answer
+	// differently.
+	Changes() <-chan struct{}
+	// Probe asks the kernel to find the neighbour of a client that replies
+	// could not be sent to.
+	Probe(netip.Addr)
+}

@@ -1,0 +1,72 @@
+package lb
+
+import "net/netip"
+
+// Backend is one server of a pool as configured. Port 0 keeps the port that
+// the client used, as DSR and every-port services need.
+type Backend struct {
+	Addr   netip.Addr
+	Port   uint16
+	Weight Weight
+}
+
+// Endpoint is the backend's identity inside its pool, "ADDRESS:PORT".
+func (b Backend) Endpoint() netip.AddrPort { return netip.AddrPortFrom(b.Addr, b.Port) }
+
+// Pool is a named set of backends that can serve the same requests.
+type Pool struct {
+	Name      string
+	Algorithm Algorithm
+	TableSize uint32 // Maglev table entries, a prime
+	Backends  []Backend
+}
+
+// Service is a VIP, its forwarding mode and its pool.
+type Service struct {
+	Name    string
+	VIP     VIP
+	Forward Forward
+	Pool    string // empty for l7
+}
+
+// NextHop is where frames for a backend leave: interface, both MAC addresses
+// and the path's MTU in bytes. The zero value means not resolved yet.
+type NextHop struct {
+	IfIndex int
+	SrcMAC  [6]byte
+	DstMAC  [6]byte
+	MTU     int
+}
+
+// Resolved reports whether frames can be sent.
+func (h NextHop) Resolved() bool { return h.IfIndex != 0 && h.DstMAC != [6]byte{} }
+
+// State is all that the data plane shall hold, in full: applying the same
+// State twice changes nothing.
+type State struct {
+	Services []ServiceState
+	Tables   []Table
+}
+
+// ServiceState is one service and the backends it sends to. Backends is empty
+// for l7.
+type ServiceState struct {
+	Service  Service
+	Table    int // index into State.Tables; services of one pool share it
+	Backends []BackendState
+}
+
+// BackendState is one backend of a service, at the slot that the service's
+// table refers to.
+type BackendState struct {
+	Endpoint  netip.AddrPort
+	Effective EffectiveWeight
+	Hop       NextHop
+}
+
+// Table is what the kernel picks from: slots into ServiceState.Backends. An
+// empty table means that no backend takes new flows.
+type Table struct {
+	Algorithm Algorithm
+	Slots     []uint32
+}
