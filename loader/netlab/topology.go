@@ -1,0 +1,189 @@
+package netlab
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"weir/loader/lb"
+)
+
+// NIC is the name of the one interface each host has besides lo.
+const NIC = "eth0"
+
+const bridgeName = "br0"
+
+// Options say what New builds.
+type Options struct {
+	Prefix   string     // namespaces are called Prefix-switch, Prefix-client, …
+	Backends int        // 1 to MaxBackends
+	Forward  lb.Forward // lb.NAT or lb.DSR: how backends reach clients
+	Family   int        // 4 or 6
+}
+
+// Topology is one client, one balancer with a single NIC and some backends,
+// each in its own namespace, on one switch. The VIP is routed from the client
+// to the balancer. With NAT the balancer is the backends' default route; with
+// DSR backends have the VIP on lo and reach the client directly.
+type Topology struct {
+	Switch, Client, Balancer *NS
+	Backends                 []Host
+	VIP                      netip.Addr
+	BalancerAddr             netip.Addr   // in the clients' network
+	ClientAddrs              []netip.Addr // all on the client's NIC
+	opts                     Options
+	plan                     plan
+}
+
+// Host is a backend's namespace and address.
+type Host struct {
+	NS   *NS
+	Addr netip.Addr
+}
+
+// New builds a topology, or leaves nothing behind. Namespaces of an earlier run
+// with the same prefix are an error; see Cleanup.
+func New(opts Options) (*Topology, error) {
+	if err := opts.check(); err != nil {
+		return nil, err
+	}
+	p, err := planFor(opts.Family)
+	if err != nil {
+		return nil, err
+	}
+	t := &Topology{opts: opts, plan: p, VIP: p.vip, BalancerAddr: p.clientNet.Addr()}
+	for _, step := range []func() error{t.addSwitch, t.addBalancer, t.addClient, t.addBackends} {
+		if err := step(); err != nil {
+			return nil, errors.Join(err, t.Close())
+		}
+	}
+	return t, nil
+}
+
+func (o Options) check() error {
+	switch {
+	case o.Prefix == "" || strings.ContainsAny(o.Prefix, "/. "):
+		return fmt.Errorf("namespace prefix %q is empty or has one of \"/. \"", o.Prefix)
+	case o.Backends < 1 || o.Backends > MaxBackends:
+		return fmt.Errorf("%d backends: must be 1 to %d", o.Backends, MaxBackends)
+	case o.Forward != lb.NAT && o.Forward != lb.DSR:
+		return fmt.Errorf("forwarding mode %s is not nat or dsr", o.Forward)
+	}
+	return nil
+}
+
+// Close deletes the namespaces. Processes inside them must have ended.
+func (t *Topology) Close() error {
+	all := []*NS{t.Client, t.Balancer, t.Switch}
+	for _, b := range t.Backends {
+		all = append(all, b.NS)
+	}
+	var errs []error
+	for _, ns := range all {
+		if ns != nil {
+			errs = append(errs, ns.Delete())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (t *Topology) addSwitch() (err error) {
+	if t.Switch, err = CreateNS(t.opts.Prefix + "-switch"); err != nil {
+		return err
+	}
+	if err := t.Switch.Set(switchSysctls()); err != nil {
+		return err
+	}
+	return t.Switch.Bridge(bridgeName, mac(switchSide, 0))
+}
+
+func (t *Topology) addBalancer() (err error) {
+	if t.Balancer, err = t.newHost("lb"); err != nil {
+		return err
+	}
+	return errors.Join(
+		t.Balancer.Set(routerSysctls()),
+		t.plug(t.Balancer, "lb", 1),
+		t.Balancer.AddAddr(NIC, t.plan.backendNet),
+		t.Balancer.AddAddr(NIC, t.plan.clientNet),
+	)
+}
+
+func (t *Topology) addClient() (err error) {
+	if t.Client, err = t.newHost("client"); err != nil {
+		return err
+	}
+	if err := errors.Join(t.Client.Set(clientSysctls()), t.plug(t.Client, "client", firstClient)); err != nil {
+		return err
+	}
+	for i := range clients {
+		addr := host(t.plan.clientNet, firstClient+i)
+		if err := t.Client.AddAddr(NIC, addr); err != nil {
+			return err
+		}
+		t.ClientAddrs = append(t.ClientAddrs, addr.Addr())
+	}
+	return errors.Join(
+		t.Client.AddRoute(single(t.VIP), t.BalancerAddr),
+		// Backends of a NAT service can be asked directly, too: the answer
+		// comes by the balancer, which routes what is for no VIP.
+		t.Client.AddRoute(t.plan.backendNet.Masked(), t.BalancerAddr),
+	)
+}
+
+func (t *Topology) addBackends() error {
+	for i := range t.opts.Backends {
+		if err := t.addBackend(i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *Topology) addBackend(i int) error {
+	name, number := fmt.Sprintf("backend%d", i), firstBackend+i
+	if t.opts.Family == 6 {
+		number += 0x10 - firstBackend // read as digits: fd80::10, fd80::11, …
+	}
+	addr := host(t.plan.backendNet, number)
+	ns, err := t.newHost(name)
+	if err != nil {
+		return err
+	}
+	t.Backends = append(t.Backends, Host{NS: ns, Addr: addr.Addr()})
+	if err := errors.Join(t.plug(ns, name, number), ns.AddAddr(NIC, addr)); err != nil {
+		return err
+	}
+	if t.opts.Forward == lb.NAT {
+		return ns.AddRoute(anywhere(t.VIP), t.plan.backendNet.Addr())
+	}
+	return errors.Join(
+		ns.Set(dsrSysctls()),
+		ns.AddAddr(NIC, host(t.plan.clientNet, number)),
+		ns.AddAddr("lo", single(t.VIP)),
+	)
+}
+
+func (t *Topology) newHost(name string) (*NS, error) {
+	ns, err := CreateNS(t.opts.Prefix + "-" + name)
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(ns.Set(hostSysctls()), ns.LoopbackUp()); err != nil {
+		return nil, errors.Join(err, ns.Delete())
+	}
+	return ns, nil
+}
+
+// plug joins a host's NIC to a port of the switch that has the host's name.
+func (t *Topology) plug(ns *NS, port string, number int) error {
+	err := Veth(
+		End{NS: ns, Name: NIC, MAC: mac(hostSide, number)},
+		End{NS: t.Switch, Name: port, MAC: mac(switchSide, number)},
+	)
+	if err != nil {
+		return err
+	}
+	return t.Switch.Enslave(port, bridgeName)
+}
