@@ -1,0 +1,192 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"weir/loader/lb"
+	"weir/loader/weight"
+)
+
+// SetWeight overrides the weight of a backend. Like every change it returns
+// when the data plane holds it, or with an error that says what did not
+// happen, and it outlives the daemon.
+func (c *Controller) SetWeight(ctx context.Context, r Ref, w lb.Weight) error {
+	if w > lb.MaxWeight {
+		return &refusal{ErrInvalid, fmt.Sprintf("weight %d is above %d", w, lb.MaxWeight)}
+	}
+	return c.override(ctx, r, func(o Overrides) Overrides { return o.with(r, weight.Override{Weight: w}) })
+}
+
+// Drain gives a backend no new flows; those it has finish.
+func (c *Controller) Drain(ctx context.Context, r Ref) error {
+	return c.override(ctx, r, func(o Overrides) Overrides { return o.with(r, weight.Override{Drain: true}) })
+}
+
+// Ready removes the override of a backend: its configured weight counts again.
+func (c *Controller) Ready(ctx context.Context, r Ref) error {
+	return c.override(ctx, r, func(o Overrides) Overrides { return o.without(r) })
+}
+
+func (c *Controller) override(ctx context.Context, r Ref, change func(Overrides) Overrides) error {
+	return c.do(ctx, func(context.Context) error {
+		if err := findBackend(c.want.config.Pools, r); err != nil {
+			return err
+		}
+		want := intent{config: c.want.config, overrides: change(c.want.overrides)}
+		return c.persistAndApply(r, want)
+	})
+}
+
+// persistAndApply saves first: whoever saw the change take effect finds it
+// again after a crash.
+func (c *Controller) persistAndApply(r Ref, want intent) error {
+	if err := c.file.save(want.overrides); err != nil {
+		return fmt.Errorf("backend %s not changed: %w", r, err)
+	}
+	err := c.reconcile(want)
+	if err == nil {
+		return nil
+	}
+	err = fmt.Errorf("backend %s not changed: %w", r, err)
+	if undo := c.file.save(c.want.overrides); undo != nil {
+		return fmt.Errorf("%w; and its old override could not be saved again, so a restart would apply the new one: %w", err, undo)
+	}
+	c.refresh()
+	return err
+}
+
+func findBackend(pools []lb.Pool, r Ref) error {
+	i := slices.IndexFunc(pools, func(p lb.Pool) bool { return p.Name == r.Pool })
+	if i < 0 {
+		return &refusal{ErrNotFound, fmt.Sprintf("pool %q does not exist; there are: %s", r.Pool, poolNames(pools))}
+	}
+	for _, b := range pools[i].Backends {
+		if b.Endpoint() == r.Endpoint {
+			return nil
+		}
+	}
+	return &refusal{ErrNotFound, fmt.Sprintf("pool %s has no backend %s", r.Pool, r.Endpoint)}
+}
+
+func poolNames(pools []lb.Pool) string {
+	if len(pools) == 0 {
+		return "none"
+	}
+	names := make([]string, len(pools))
+	for i, p := range pools {
+		names[i] = p.Name
+	}
+	return strings.Join(names, ", ")
+}
+
+// ReloadFile reads the configuration again and applies it.
+func (c *Controller) ReloadFile(ctx context.Context) error {
+	if c.opts.Load == nil {
+		return errors.New("this daemon has no configuration file to read again")
+	}
+	next, err := c.opts.Load()
+	if err != nil {
+		c.refused(err)
+		return &refusal{ErrInvalid, err.Error()}
+	}
+	return c.Reload(ctx, next)
+}
+
+// Reload replaces the configuration. One that cannot be applied is refused
+// whole, and the old one stays in force.
+func (c *Controller) Reload(ctx context.Context, next lb.Config) error {
+	err := c.do(ctx, func(ctx context.Context) error { return c.reload(ctx, next) })
+	if err != nil {
+		c.refused(err)
+		return err
+	}
+	c.stats.reloaded(true)
+	return nil
+}
+
+func (c *Controller) reload(ctx context.Context, next lb.Config) error {
+	if err := checkReload(c.want.config, next); err != nil {
+		return &refusal{ErrInvalid, err.Error()}
+	}
+	if fresh := newAddrs(c.want.config, next); len(fresh) > 0 {
+		c.awaitHops(ctx, hopAddrs(next))
+	}
+	before, loaded := c.want.overrides, c.loaded
+	want := intent{config: next, overrides: c.keepKnown(before, next.Pools)}
+	c.loaded = time.Now()
+	if err := c.reconcile(want); err != nil {
+		c.loaded = loaded
+		c.refresh()
+		return fmt.Errorf("the old configuration stays in force: %w", err)
+	}
+	c.configLoaded()
+	if len(want.overrides) != len(before) {
+		c.saveKept(want.overrides)
+	}
+	return nil
+}
+
+func (c *Controller) saveKept(o Overrides) {
+	if err := c.file.save(o); err != nil {
+		c.opts.Log.Warn("overrides of removed backends stay in the file", "error", err)
+	}
+}
+
+func (c *Controller) configLoaded() {
+	c.opts.Log.Info("configuration loaded")
+	c.hub.publish(lb.Event{Kind: KindConfig, Reason: "loaded",
+		Message: fmt.Sprintf("configuration loaded: %d services, %d pools", len(c.want.config.Services), len(c.want.config.Pools))})
+	c.hub.poke() // the sampling may have changed
+}
+
+func (c *Controller) refused(err error) {
+	c.stats.reloaded(false)
+	c.opts.Log.Error("configuration refused; the old one stays in force", "error", err)
+	c.hub.publish(lb.Event{Kind: KindConfig, Reason: "refused", Message: err.Error()})
+}
+
+// checkReload refuses changes of what is fixed when the daemon starts.
+func checkReload(old, next lb.Config) error {
+	for _, f := range []struct {
+		name   string
+		same   bool
+		remedy string
+	}{
+		{"interfaces", slices.Equal(old.Interfaces, next.Interfaces), restart},
+		{"xdp mode", old.XDPMode == next.XDPMode, restart},
+		{"pin directory", old.PinDir == next.PinDir, restart},
+		{"socket", old.Socket == next.Socket, restart},
+		{"state directory", old.StateDir == next.StateDir, restart},
+		{"timeouts", old.Timeouts == next.Timeouts, restart},
+		{"limits", old.Limits == next.Limits, "stop the daemon, run `weir unload`, start it again"},
+	} {
+		if !f.same {
+			return fmt.Errorf("the %s cannot change while the daemon runs: %s", f.name, f.remedy)
+		}
+	}
+	return nil
+}
+
+const restart = "restart the daemon, flows survive that"
+
+// newAddrs are the backend addresses that only next has.
+func newAddrs(old, next lb.Config) []netip.Addr {
+	known := hopAddrs(old)
+	return slices.DeleteFunc(hopAddrs(next), func(a netip.Addr) bool { return slices.Contains(known, a) })
+}
+
+// refusal is an error with a text of its own that is also one of the
+// package's Err values.
+type refusal struct {
+	kind error
+	text string
+}
+
+func (r *refusal) Error() string { return r.text }
+func (r *refusal) Unwrap() error { return r.kind }

@@ -1,0 +1,295 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"path/filepath"
+	"reflect"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"weir/loader/lb"
+)
+
+// Options are what a Controller needs. The zero value of each duration stands
+// for the default that its comment names.
+type Options struct {
+	Config    lb.Config
+	DataPlane DataPlane
+	Hops      HopResolver
+	// Load reads the configuration again, for ReloadFile. Without it
+	// ReloadFile fails.
+	Load       func() (lb.Config, error)
+	Log        *slog.Logger  // nil: nothing is logged
+	SweepEvery time.Duration // 2 s
+	HopWait    time.Duration // longest wait for unknown next hops before Apply; 2 s
+	RetryFirst time.Duration // first pause after a failed Apply; 100 ms
+	RetryLast  time.Duration // longest pause; 30 s
+}
+
+func (o Options) withDefaults() Options {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	for d, def := range map[*time.Duration]time.Duration{
+		&o.SweepEvery: 2 * time.Second, &o.HopWait: 2 * time.Second,
+		&o.RetryFirst: 100 * time.Millisecond, &o.RetryLast: 30 * time.Second,
+	} {
+		if *d == 0 {
+			*d = def
+		}
+	}
+	return o
+}
+
+// Controller owns the data plane: the goroutine of Run is the only one that
+// calls Apply and Sweep. Its other methods may be called from any goroutine.
+type Controller struct {
+	opts Options
+	file overridesFile
+	hub  *hub
+	ops  chan op
+	done chan struct{} // closed when Run has ended
+
+	snapshot atomic.Pointer[Snapshot] // nil before the first Apply
+	stats    stats
+
+	// Owned by the goroutine of Run.
+	want       intent
+	have       desired // what the last successful Apply was given
+	retry      backoff
+	retryTimer *time.Timer
+	applyErr   error // of the last Apply, nil if it succeeded
+	sweepErr   error
+	loaded     time.Time // when want.config was accepted
+}
+
+// op is a change that the loop makes; err gets its outcome.
+type op struct {
+	do  func(context.Context) error
+	err chan error
+}
+
+// New reads the overrides of an earlier run. It fails if their file is
+// damaged.
+func New(o Options) (*Controller, error) {
+	o = o.withDefaults()
+	file := overridesFile{filepath.Join(o.Config.StateDir, "overrides.json")}
+	saved, err := file.load()
+	if err != nil {
+		return nil, err
+	}
+	c := &Controller{
+		opts: o, file: file, hub: newHub(),
+		ops: make(chan op), done: make(chan struct{}),
+		retry:      backoff{first: o.RetryFirst, last: o.RetryLast},
+		retryTimer: time.NewTimer(time.Hour),
+		loaded:     time.Now(),
+	}
+	c.retryTimer.Stop()
+	c.want = intent{config: o.Config, overrides: c.keepKnown(saved, o.Config.Pools)}
+	return c, nil
+}
+
+func (c *Controller) keepKnown(o Overrides, pools []lb.Pool) Overrides {
+	kept, gone := o.keep(pools)
+	for _, r := range gone {
+		c.opts.Log.Warn("override dropped: its backend is not in the configuration", "backend", r.String(), "override", o[r].String())
+	}
+	return kept
+}
+
+// Run applies the configuration and then keeps the data plane equal to what
+// is wanted, until ctx ends. It returns an error only if the first Apply
+// fails; the data plane then holds what it held before.
+func (c *Controller) Run(ctx context.Context) error {
+	defer close(c.done)
+	ctx, cancel := context.WithCancel(ctx)
+	var pumping sync.WaitGroup
+	defer pumping.Wait()
+	defer cancel()
+	c.awaitHops(ctx, hopAddrs(c.want.config))
+	if ctx.Err() != nil {
+		return nil
+	}
+	if err := c.reconcile(c.want); err != nil {
+		return fmt.Errorf("applying the configuration: %w", err)
+	}
+	c.sweep()
+	pumping.Go(func() { c.newPump().run(ctx) })
+	c.loop(ctx)
+	return nil
+}
+
+func (c *Controller) loop(ctx context.Context) {
+	sweep := time.NewTicker(c.opts.SweepEvery)
+	defer sweep.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case o := <-c.ops:
+			o.err <- o.do(ctx)
+		case <-c.opts.Hops.Changes():
+			c.refresh()
+		case <-c.retryTimer.C:
+			c.refresh()
+		case <-sweep.C:
+			c.sweep()
+		}
+	}
+}
+
+// do runs a change on the loop and waits for its outcome.
+func (c *Controller) do(ctx context.Context, f func(context.Context) error) error {
+	o := op{do: f, err: make(chan error, 1)}
+	select {
+	case c.ops <- o:
+		return <-o.err
+	case <-ctx.Done():
+		return fmt.Errorf("nothing was changed: %w", ctx.Err())
+	case <-c.done:
+		return ErrStopped
+	}
+}
+
+// refresh applies what is already wanted, after next hops changed or an Apply
+// failed.
+func (c *Controller) refresh() {
+	if err := c.reconcile(c.want); err != nil {
+		c.opts.Log.Error("data plane not up to date", "error", err, "retry_in", c.retry.wait)
+	}
+}
+
+// reconcile makes the data plane hold want. On success want is what is
+// wanted from now on; on error a retry of what was wanted before is due.
+func (c *Controller) reconcile(want intent) error {
+	next, hops, err := c.derive(want)
+	if err == nil {
+		err = c.apply(next)
+	}
+	if err != nil {
+		c.failed(err)
+		return err
+	}
+	c.succeeded(want, next, hops)
+	return nil
+}
+
+func (c *Controller) derive(want intent) (desired, map[netip.Addr]lb.NextHop, error) {
+	hops, err := c.opts.Hops.Resolve(hopAddrs(want.config))
+	if err != nil {
+		return desired{}, nil, fmt.Errorf("resolving next hops: %w", err)
+	}
+	next, err := derive(want, hops, c.have)
+	return next, hops, err
+}
+
+// apply leaves out what would change nothing.
+func (c *Controller) apply(next desired) error {
+	if c.applyErr == nil && c.snapshot.Load() != nil && reflect.DeepEqual(next.state, c.have.state) {
+		return nil
+	}
+	start := time.Now()
+	err := c.opts.DataPlane.Apply(next.state)
+	c.stats.applied(time.Since(start), err)
+	return err
+}
+
+func (c *Controller) failed(err error) {
+	if c.applyErr == nil {
+		c.hub.publish(lb.Event{Kind: KindApply, Reason: "failed", Message: err.Error()})
+	}
+	c.applyErr = err
+	c.retryTimer.Reset(c.retry.next())
+	if s := c.snapshot.Load(); s != nil {
+		c.publish(s.hops)
+	}
+}
+
+func (c *Controller) succeeded(want intent, next desired, hops map[netip.Addr]lb.NextHop) {
+	if c.applyErr != nil {
+		c.applyErr = nil
+		c.opts.Log.Info("data plane up to date again")
+		c.hub.publish(lb.Event{Kind: KindApply, Reason: "recovered"})
+	}
+	c.retry.reset()
+	c.retryTimer.Stop()
+	first := c.snapshot.Load() == nil
+	before := c.have
+	c.want, c.have = want, next
+	c.publish(hops)
+	if first {
+		return
+	}
+	for _, e := range changes(before, next) {
+		c.opts.Log.Info(e.Message, "kind", e.Kind)
+		c.hub.publish(e)
+	}
+}
+
+// awaitHops waits until the next hops of addrs are known, for HopWait at
+// most: a new backend's first packets would be dropped without.
+func (c *Controller) awaitHops(ctx context.Context, addrs []netip.Addr) {
+	late := time.NewTimer(c.opts.HopWait)
+	defer late.Stop()
+	for {
+		hops, err := c.opts.Hops.Resolve(addrs)
+		if err != nil || allResolved(hops, addrs) {
+			return // the next reconcile reports the error
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-late.C:
+			return
+		case <-c.opts.Hops.Changes():
+		}
+	}
+}
+
+func allResolved(hops map[netip.Addr]lb.NextHop, addrs []netip.Addr) bool {
+	for _, a := range addrs {
+		if !hops[a].Resolved() {
+			return false
+		}
+	}
+	return true
+}
+
+func (c *Controller) sweep() {
+	use, err := c.opts.DataPlane.Sweep()
+	if err != nil {
+		if c.sweepErr == nil {
+			c.opts.Log.Error("sweeping the flow table failed", "error", err)
+		}
+		c.sweepErr = err
+		return
+	}
+	if c.sweepErr != nil {
+		c.opts.Log.Info("sweeping the flow table works again")
+	}
+	c.sweepErr = nil
+	c.stats.swept(use)
+}
+
+func (c *Controller) newPump() *pump {
+	return &pump{
+		data: c.opts.DataPlane, hops: c.opts.Hops, hub: c.hub, log: c.opts.Log,
+		sample: func() uint32 { return c.snapshot.Load().Config.EventSample },
+		name:   func(e lb.Event) lb.Event { return c.snapshot.Load().nameService(e) },
+		retry:  backoff{first: time.Second, last: 30 * time.Second},
+	}
+}
+
+// Errors that callers tell apart. What a change was refused for is in the
+// text of the error that wraps one of these.
+var (
+	ErrNotFound = errors.New("not found")
+	ErrInvalid  = errors.New("not valid")
+	ErrStopped  = errors.New("the daemon is stopping; nothing was changed")
+)
