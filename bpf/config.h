@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Set by the loader before the verifier runs, which removes what is off. */
+#pragma once
+
+/* Version of everything in types.h and maps.h; pinned maps of another version
+ * are refused. */
+#define LAYOUT 1
+
+/* Secret of the flow table's hash. Of this node alone, so that nobody outside
+ * can aim at one set. */
+const volatile __u32 flow_key[12];
+
+/* Key of the hash that picks. From the configured seed: nodes agree. */
+const volatile __u32 pick_key[12];
+
+const volatile __u32 flow_sets = 1;
+const volatile __u32 backend_ids = 1; /* entries of `backends` */
+
+const volatile bool feature_nat = true;
+
+/* The flow clock is CLOCK_MONOTONIC >> clock_shift, in 11 bits. */
+const volatile __u32 clock_shift = 32;
+
+/* Idle timeouts in units of the flow clock, by enum flow_state. */
+const volatile __u16 idle_limit[FLOW_STATES] = { 0, 7, 210, 14, 14, 1, 210, 0 };
+
+/* Changed while running. Bit n: send events of kind n. */
+volatile __u32 events_on;
+volatile __u32 event_sample = 1;

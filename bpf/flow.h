@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The flow table: sets of eight words, one word a flow:
+ *
+ *   63      32 31        14 13      3 2     0
+ *   |   tag   | backend id |  time   | state |
+ *
+ * The hash's high half chooses the set, its low half is the tag. A word is
+ * read and written whole and replaced only by compare-and-swap, by programs on
+ * any CPU and by the loader's sweep through its mapping. Whoever's swap
+ * succeeds accounts for it in `active`, so that the counts are exact. */
+#pragma once
+
+#define FLOW_ID_SHIFT 14
+#define FLOW_ID_MASK 0x3ffff
+#define FLOW_TIME_SHIFT 3
+#define FLOW_TIME_MASK 0x7ff
+#define FLOW_STATE_MASK 7
+#define FLOW_SLOT_MASK (FLOW_SLOTS - 1)
+#define FLOW_TRIES 4
+
+#define load_once(X) (*(volatile typeof(X) *)&(X))
+
+struct flow_at {
+	struct flow_set *set;
+	__u32 tag;
+	__u32 now;
+};
+
+static __always_inline __u64 flow_word(__u32 tag, __u32 id, __u32 now, __u32 state)
+{
+	return (__u64)tag << 32 | (__u64)id << FLOW_ID_SHIFT | now << FLOW_TIME_SHIFT | state;
+}
+
+static __always_inline __u32 flow_id(__u64 word)
+{
+	return word >> FLOW_ID_SHIFT & FLOW_ID_MASK;
+}
+
+static __always_inline __u32 flow_state(__u64 word)
+{
+	return word & FLOW_STATE_MASK;
+}
+
+static __always_inline __u32 flow_age(__u64 word, __u32 now)
+{
+	return (now - (__u32)(word >> FLOW_TIME_SHIFT)) & FLOW_TIME_MASK;
+}
+
+static __always_inline bool flow_counted(__u32 state)
+{
+	return state >= FLOW_EMBRYONIC && state <= FLOW_STREAM;
+}
+
+static __always_inline bool flow_finished(__u64 word)
+{
+	__u32 state = flow_state(word);
+
+	return state == FLOW_CLOSING || state == FLOW_CLOSED;
+}
+
+static __always_inline __u32 flow_clock(void)
+{
+	return bpf_ktime_get_coarse_ns() >> clock_shift & FLOW_TIME_MASK;
+}
+
+static __always_inline bool flow_locate(struct flow_at *at, __u64 hash)
+{
+	__u32 index = (hash >> 32) * flow_sets >> 32;
+
+	at->tag = hash;
+	if (!at->tag)
+		at->tag = 1;
+	at->set = bpf_map_lookup_elem(&flows, &index);
+	at->now = flow_clock();
+	return at->set;
+}
+
+/* The word of this flow, 0 if there is none. */
+static __always_inline __u64 flow_find(const struct flow_at *at, __u32 *slot)
+{
+#pragma unroll
+	for (__u32 i = 0; i < FLOW_SLOTS; i++) {
+		__u64 word = load_once(at->set->word[i]);
+
+		if (word >> 32 == at->tag) {
+			*slot = i;
+			return word;
+		}
+	}
+	return 0;
+}
+
+static __always_inline bool flow_swap(struct flow_set *set, __u32 slot, __u64 old, __u64 new)
+{
+	return __sync_val_compare_and_swap(&set->word[slot & FLOW_SLOT_MASK], old, new) == old;
+}
+
+static __always_inline void active_add(__u32 id, __s64 n)
+{
+	__u64 *count = bpf_map_lookup_elem(&active, &id);
+
+	if (count)
+		__sync_fetch_and_add(count, n);
+}
+
+static __always_inline void flow_uncount(__u64 word)
+{
+	if (flow_counted(flow_state(word)))
+		active_add(flow_id(word), -1);
+}
+
+/* The state that a packet moves a flow to. */
+static __always_inline __u32 flow_next(__u32 state, __u8 proto, __u8 tcp_flags)
+{
+	if (proto != IPPROTO_TCP)
+		return state == FLOW_EMBRYONIC ? FLOW_STREAM : state;
+	if (tcp_flags & TCP_RST)
+		return FLOW_CLOSED;
+	if (tcp_flags & TCP_FIN)
+		return state == FLOW_CLOSED ? FLOW_CLOSED : FLOW_CLOSING;
+	if (state == FLOW_EMBRYONIC && !(tcp_flags & TCP_SYN))
+		return FLOW_ESTABLISHED;
+	return state;
+}
+
+/* Functions that are not static are verified once, by themselves, and not for
+ * each path that leads to them: the slow parts of the flow table. */
+
+/* Moves a stored flow to `state` and to now, unless another CPU has ended it.
+ * 1 if this closed it. */
+__noinline int flow_change(struct flow_set *set, __u32 tag, __u32 now, __u32 slot, __u32 state)
+{
+	__u64 word, new;
+
+	if (!set)
+		return 0;
+	for (int i = 0; i < FLOW_TRIES; i++) {
+		word = load_once(set->word[slot & FLOW_SLOT_MASK]);
+		if (word >> 32 != tag || (flow_finished(word) && state != FLOW_CLOSED))
+			return 0;
+		new = flow_word(tag, flow_id(word), now, state);
+		if (!flow_swap(set, slot, word, new))
+			continue;
+		if (!flow_counted(flow_state(word)) || flow_counted(state))
+			return 0;
+		active_add(flow_id(word), -1);
+		return 1;
+	}
+	return 0;
+}
+
+/* As flow_change, at the price of a comparison when there is nothing to do. */
+static __always_inline bool flow_move(const struct flow_at *at, __u32 slot, __u64 word, __u32 state)
+{
+	if (flow_state(word) == state && !flow_age(word, at->now))
+		return false;
+	return flow_change(at->set, at->tag, at->now, slot, state);
+}
+
+#define RANK_SAME 7      /* an ended flow of the same 5-tuple */
+#define RANK_EMPTY 6
+#define RANK_CLOSED 5
+#define RANK_IDLE 4      /* past its timeout */
+#define RANK_EMBRYONIC 1
+#define RANK_LIVE 0
+
+static const __u8 flow_ranks[FLOW_STATES] = {
+	[FLOW_EMPTY] = RANK_EMPTY,
+	[FLOW_EMBRYONIC] = RANK_EMBRYONIC,
+	[FLOW_CLOSED] = RANK_CLOSED,
+};
+
+/* Where a new flow may go: the word that it replaces and why. */
+struct victim {
+	__u64 word;
+	__u32 slot;
+	__u32 rank; /* RANK_LIVE: nowhere */
+};
+
+static __always_inline __u32 flow_rank(__u64 word, __u32 tag, __u32 now)
+{
+	__u32 state = flow_state(word), rank = flow_ranks[state];
+
+	if (word >> 32 == tag)
+		return RANK_SAME;
+	if (rank < RANK_IDLE && flow_age(word, now) > idle_limit[state])
+		return RANK_IDLE;
+	return rank;
+}
+
+/* The best slot for a new flow; of equals the one that is idle longest. A live
+ * flow is never a victim. */
+__noinline int flow_victim(struct flow_set *set, __u32 tag, __u32 now, struct victim *v)
+{
+	__u32 best = 0;
+
+	if (!set || !v)
+		return 0;
+	v->rank = RANK_LIVE;
+	for (__u32 i = 0; i < FLOW_SLOTS; i++) {
+		__u64 word = load_once(set->word[i]);
+		__u32 rank = flow_rank(word, tag, now);
+		__u32 score = rank << 16 | flow_age(word, now);
+
+		if (rank == RANK_LIVE || score < best)
+			continue;
+		best = score;
+		v->rank = rank;
+		v->slot = i;
+		v->word = word;
+	}
+	return v->rank;
+}
+
+/* Two CPUs may have stored the same flow in two slots. Both look after they
+ * stored, so at least one sees both, and the higher slot goes. Returns the id
+ * that stays. */
+__noinline int flow_single(struct flow_set *set, __u32 tag, __u32 slot, __u32 id)
+{
+	if (!set)
+		return id;
+	for (__u32 i = 0; i < FLOW_SLOTS; i++) {
+		__u64 word = load_once(set->word[i]);
+		__u32 loser = i > slot ? i : slot;
+
+		if (i == slot || word >> 32 != tag)
+			continue;
+		if (i < slot)
+			id = flow_id(word);
+		word = load_once(set->word[loser & FLOW_SLOT_MASK]);
+		if (word >> 32 == tag && flow_swap(set, loser, word, 0))
+			flow_uncount(word);
+	}
+	return id;
+}
+
+/* Stores a flow in the victim's place or, if another CPU took that, another.
+ * Returns the id that the table now has for the flow, 0 if there is no room. */
+__noinline int flow_store(struct flow_set *set, __u32 tag, __u32 now, struct victim *v, __u64 want)
+{
+	__u32 id = want >> 8, state = want & FLOW_STATE_MASK;
+
+	if (!set || !v)
+		return 0;
+	for (int i = 0; i < FLOW_TRIES; i++) {
+		__u64 word;
+
+		if (v->rank == RANK_LIVE)
+			return 0;
+		if (flow_swap(set, v->slot, v->word, flow_word(tag, id, now, state))) {
+			flow_uncount(v->word);
+			if (flow_counted(state))
+				active_add(id, 1);
+			return flow_single(set, tag, v->slot, id);
+		}
+		word = load_once(set->word[v->slot & FLOW_SLOT_MASK]);
+		if (word >> 32 == tag && !flow_finished(word))
+			return flow_id(word);
+		flow_victim(set, tag, now, v);
+	}
+	return 0;
+}
+
+static __always_inline __u64 flow_want(__u32 id, __u32 state)
+{
+	return (__u64)id << 8 | state;
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The loader sets max_entries; arrays are mapped by user space, which reads
+ * and writes them without system calls. */
+#pragma once
+
+#define MAPPED_ARRAY(NAME, TYPE)                   \
+	struct {                                   \
+		__uint(type, BPF_MAP_TYPE_ARRAY);  \
+		__uint(map_flags, BPF_F_MMAPABLE); \
+		__uint(max_entries, 1);            \
+		__type(key, __u32);                \
+		__type(value, TYPE);               \
+	} NAME SEC(".maps")
+
+MAPPED_ARRAY(meta, struct node);
+MAPPED_ARRAY(flows, struct flow_set);
+MAPPED_ARRAY(services, struct service);
+MAPPED_ARRAY(backends, struct backend);
+MAPPED_ARRAY(active, __u64);               /* flows now, by backend id */
+MAPPED_ARRAY(cursors, __u64);              /* round robin, by service */
+MAPPED_ARRAY(arena, struct arena_line);    /* tables and member lists */
+MAPPED_ARRAY(stats, struct backend_stats); /* [cpu * backend_ids + id] */
+MAPPED_ARRAY(real_filter, __u64);          /* see nat.h */
+
+/* VIP -> index into services. Written only whole and by one writer. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, struct vip_key);
+	__type(value, __u32);
+} vips SEC(".maps");
+
+/* Backend's address as replies carry it -> backend id. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, struct real_key);
+	__type(value, __u32);
+} reals SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, REASONS);
+	__type(key, __u32);
+	__type(value, __u64);
+} reasons SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERF_EVENT_ARRAY);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(__u32));
+} events SEC(".maps");

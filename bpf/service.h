@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Which service a packet is for. */
+#pragma once
+
+#define VIP_MARK 1 /* vip_key.pad: an entry that only says "has services" */
+
+static __always_inline struct service *service_get(const struct vip_key *key, __u32 *index)
+{
+	__u32 *found = bpf_map_lookup_elem(&vips, key);
+
+	if (!found)
+		return 0;
+	*index = *found;
+	return bpf_map_lookup_elem(&services, index);
+}
+
+/* A hash map may reuse an element while it is being read: the service itself
+ * says whose it is. */
+static __always_inline bool service_is(const struct service *s, const struct vip_key *key)
+{
+	return s->port == key->port && s->proto == key->proto &&
+	       !__builtin_memcmp(&s->vip, &key->addr, sizeof(key->addr));
+}
+
+/* Exact port first, then every port. */
+static __always_inline struct service *service_find(const struct packet *p, __u32 *index)
+{
+	struct vip_key key = { .port = p->dport, .proto = p->proto };
+	struct service *s;
+
+	packet_destination(p, &key.addr);
+	s = service_get(&key, index);
+	if (!s) {
+		key.port = 0;
+		s = service_get(&key, index);
+	}
+	return s && service_is(s, &key) ? s : 0;
+}
+
+/* Does the destination have services of the packet's protocol (any, if the
+ * protocol is unknown)? For packets whose ports cannot be read. */
+static __always_inline bool service_has_address(const struct packet *p)
+{
+	struct vip_key key = { .proto = p->proto, .pad = VIP_MARK };
+
+	packet_destination(p, &key.addr);
+	return bpf_map_lookup_elem(&vips, &key);
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#pragma once
+
+static __always_inline void count_reason(__u32 reason)
+{
+	__u64 *n = bpf_map_lookup_elem(&reasons, &reason);
+
+	if (n)
+		*n += 1;
+}
+
+/* A row of its own for each CPU: plain additions are exact, as nothing
+ * interrupts an XDP program on its CPU with another. */
+static __always_inline struct backend_stats *stats_of(__u32 id)
+{
+	__u32 key = bpf_get_smp_processor_id() * backend_ids + id;
+
+	return bpf_map_lookup_elem(&stats, &key);
+}
+
+/* A verdict of XDP is not negative; a refusal names its reason instead, and
+ * the entry counts it. */
+static __always_inline int refusal(__u32 reason)
+{
+	return ~(int)reason;
+}

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Layouts that user space shares. bpf2go emits the Go types from these. */
+#pragma once
+
+#define FLOW_SLOTS 8 /* words of one set: a cache line */
+
+enum forward {
+	FORWARD_NONE = 0,
+	FORWARD_NAT = 1,
+	FORWARD_DSR = 2,
+	FORWARD_L7 = 3,
+};
+
+/* Kept in the head of a table, so that entries and the way to choose one of
+ * them change together. */
+enum picker {
+	PICK_HASH = 1,   /* Maglev */
+	PICK_CURSOR = 2, /* round robin over a schedule */
+};
+
+enum flow_state {
+	FLOW_EMPTY = 0,
+	FLOW_EMBRYONIC = 1,   /* SYN seen and no ACK yet; one UDP packet */
+	FLOW_ESTABLISHED = 2, /* TCP */
+	FLOW_STREAM = 3,      /* UDP, two or more packets */
+	FLOW_CLOSING = 4,     /* FIN seen: still steered, no longer counted */
+	FLOW_CLOSED = 5,      /* RST seen */
+	FLOW_REVERSE = 6,     /* reply direction of a flow to a shared real */
+	FLOW_STATES = 8,
+};
+
+/* Why a packet got its verdict. Drops come first; the names that people see
+ * are made from these by the loader. */
+enum reason {
+	DROP_MALFORMED = 0,   /* a header that lies about its length */
+	DROP_FRAGMENT,        /* fragment to a VIP */
+	DROP_TTL,             /* TTL or hop limit ran out on the way */
+	DROP_NO_BACKEND,      /* the table is empty */
+	DROP_NO_NEXT_HOP,     /* the backend's MAC address is not known yet */
+	DROP_NAT_CONFLICT,    /* its replies could not be told from another flow's */
+	DROP_NO_CHECKSUM,     /* UDP over IPv6 without checksum cannot be NATed */
+	DROP_NO_ROUTE,        /* reply: no route to the client */
+	DROP_NO_FORWARDING,   /* reply: the forwarding sysctl is off */
+	DROP_EXTENSIONS,      /* more IPv6 extension headers than we follow */
+	DROP_INTERNAL,        /* cannot happen */
+	PASS_NOT_IP,          /* ARP and the like */
+	PASS_VLAN,            /* tagged frame */
+	PASS_NOT_VIP,         /* for somebody else */
+	PASS_MALFORMED,       /* malformed, and not for a VIP */
+	PASS_LOCAL,           /* l7: for this host's HTTP tier */
+	PASS_NO_NEIGHBOUR,    /* reply, rewritten: the kernel finds the client's MAC */
+	PASS_TOO_BIG,         /* reply, rewritten: the kernel handles the MTU */
+	REASONS,
+};
+
+enum event_kind {
+	EVENT_FLOW_NEW = 1,
+	EVENT_FLOW_CLOSED = 2,
+	EVENT_DROP = 3,
+	EVENT_NO_NEIGHBOUR = 4,
+};
+
+/* IPv4 addresses are IPv4-mapped (RFC 4291, 2.5.5.2) wherever an address has
+ * 16 bytes. Ports and addresses are in network byte order. */
+struct address {
+	__u32 word[4];
+};
+
+struct vip_key {
+	struct address addr;
+	__u16 port; /* 0: every port; with proto 0: the address has services */
+	__u8 proto;
+	__u8 pad;
+};
+
+/* One cache line. `ref` is the only field that changes while the service is
+ * in use: low half the table's offset in the arena, high half that of the
+ * member list, so that both are swapped by one store. */
+struct service {
+	struct address vip;
+	__u16 port;
+	__u8 proto;
+	__u8 forward;
+	__u32 pad0;
+	__u64 ref;
+	__u64 pad[4];
+};
+
+/* One cache line. Everything that forwarding needs. Deltas are sums to add to
+ * a ones' complement checksum (RFC 1624) when a packet is rewritten from the
+ * VIP to the backend; their complements undo it. */
+struct backend {
+	__u8 dst_mac[6];
+	__u16 ip_delta; /* IPv4 header: address */
+	__u8 src_mac[6];
+	__u16 l4_delta; /* TCP/UDP: address and, unless any-port, port */
+	__u32 ifindex;
+	__u8 forward; /* 0: this id is free */
+	__u8 flags;
+	__u16 port; /* 0: keep the client's */
+	struct address addr;
+	__u16 vip_port;
+	__u16 service;
+	__u8 proto;
+	__u8 pad[3];
+	struct address vip;
+};
+
+#define BACKEND_SHARED 1 /* other services NAT to the same real */
+
+/* One cache line for each (CPU, backend). */
+struct backend_stats {
+	__u64 packets;
+	__u64 bytes;
+	__u64 reply_packets;
+	__u64 reply_bytes;
+	__u64 flows;
+	__u64 unstored;
+	__u64 pad[2];
+};
+
+struct flow_set {
+	__u64 word[FLOW_SLOTS];
+};
+
+/* The arena is an array of u32; the kernel rounds an element up to 8 bytes, so
+ * they come by the line. */
+#define ARENA_LINE 16
+
+struct arena_line {
+	__u32 entry[ARENA_LINE];
+};
+
+struct real_key {
+	struct address addr;
+	__u16 port; /* 0: every port */
+	__u8 proto;
+	__u8 pad;
+};
+
+struct event {
+	__u64 time; /* CLOCK_MONOTONIC, ns */
+	struct address src;
+	struct address dst;
+	__u16 sport;
+	__u16 dport;
+	__u8 kind;
+	__u8 reason;
+	__u8 proto;
+	__u8 pad;
+	__u32 backend;
+	__u32 ifindex;
+	__u32 length;
+	__u32 sampled; /* stands for this many */
+};
+
+/* What makes pinned maps mean the same after a restart. */
+struct node {
+	__u32 layout;
+	__u32 cpus;
+	__u32 flow_sets;
+	__u32 pad;
+	__u32 flow_key[12];
+};
+
+/* Types that no map holds reach the object's type information through these. */
+const struct event *emit_event __attribute__((unused));
+const enum reason *emit_reason __attribute__((unused));
+const enum event_kind *emit_event_kind __attribute__((unused));
+const enum flow_state *emit_flow_state __attribute__((unused));
+const enum forward *emit_forward __attribute__((unused));
+const enum picker *emit_picker __attribute__((unused));
