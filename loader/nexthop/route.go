@@ -1,0 +1,134 @@
+package nexthop
+
+import (
+	"maps"
+	"net/netip"
+	"slices"
+)
+
+// hop is a neighbour: an address on an interface.
+type hop struct {
+	iface int // interface index
+	addr  netip.Addr
+}
+
+// route is what the kernel says about one address: the neighbour that frames
+// go to, or the reason why there is none.
+type route struct {
+	hop    hop
+	mtu    int // bytes; 0 if the route has none of its own
+	reason string
+}
+
+type routeEntry struct {
+	route   route
+	current bool // no event since it was looked up
+}
+
+// routeTable remembers the routes of the watched addresses.
+type routeTable struct {
+	entries map[netip.Addr]*routeEntry
+	sorted  []netip.Addr // the keys in order, so that a prefix is one range
+}
+
+// watch makes the table hold exactly these addresses.
+func (t *routeTable) watch(addrs []netip.Addr) {
+	next := make(map[netip.Addr]*routeEntry, len(addrs))
+	added := false
+	for _, a := range addrs {
+		e, ok := t.entries[a]
+		if !ok {
+			e, added = &routeEntry{route: route{reason: "route not looked up yet"}}, true
+			if known, again := next[a]; again {
+				e = known
+			}
+		}
+		next[a] = e
+	}
+	if !added && len(next) == len(t.entries) {
+		return
+	}
+	t.entries = next
+	t.sorted = slices.SortedFunc(maps.Keys(next), netip.Addr.Compare)
+}
+
+// takeOutdated returns the addresses to look up and counts them as current,
+// unless an event outdates them again.
+func (t *routeTable) takeOutdated() []netip.Addr {
+	var out []netip.Addr
+	for a, e := range t.entries {
+		if !e.current {
+			e.current = true
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+// store keeps what was found for the addresses that takeOutdated gave out;
+// those that found lacks are outdated again.
+func (t *routeTable) store(asked []netip.Addr, found map[netip.Addr]route) {
+	for _, a := range asked {
+		e := t.entries[a]
+		if rt, ok := found[a]; ok {
+			e.route = rt
+		} else {
+			e.current = false
+		}
+	}
+}
+
+// hops returns the neighbours that the routes lead to.
+func (t *routeTable) hops() map[hop]struct{} {
+	out := map[hop]struct{}{}
+	for _, e := range t.entries {
+		if e.route.reason == "" {
+			out[e.route.hop] = struct{}{}
+		}
+	}
+	return out
+}
+
+// outdate marks the addresses inside a prefix and reports whether there are
+// any.
+func (t *routeTable) outdate(p netip.Prefix) bool {
+	from, _ := slices.BinarySearchFunc(t.sorted, p.Masked().Addr(), netip.Addr.Compare)
+	found := false
+	for _, a := range t.sorted[from:] {
+		if !p.Contains(a) {
+			break
+		}
+		t.entries[a].current, found = false, true
+	}
+	return found
+}
+
+// outdateIface marks the addresses behind an interface and reports whether
+// there are any.
+func (t *routeTable) outdateIface(index int) bool {
+	found := false
+	for _, e := range t.entries {
+		if e.route.hop.iface == index {
+			e.current, found = false, true
+		}
+	}
+	return found
+}
+
+// outdateAll marks every address and reports whether there are any.
+func (t *routeTable) outdateAll() bool {
+	for _, e := range t.entries {
+		e.current = false
+	}
+	return len(t.entries) > 0
+}
+
+// leaveBy reports whether any route goes out by an interface.
+func (t *routeTable) leaveBy(index int) bool {
+	for _, e := range t.entries {
+		if e.route.hop.iface == index {
+			return true
+		}
+	}
+	return false
+}
