@@ -21,12 +21,12 @@ import (
 
 // host is a network namespace without a name; it goes when the test ends.
 type host struct {
-	t  *testing.T
+	t  testing.TB
 	ns netns.NsHandle
 	nl *netlink.Handle
 }
 
-func newHost(t *testing.T) *host {
+func newHost(t testing.TB) *host {
 	t.Helper()
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -42,7 +42,7 @@ func newHost(t *testing.T) *host {
 	return &host{t: t, ns: ns, nl: h}
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -187,7 +187,7 @@ func (h *host) neigh(name, addr string) *netlink.Neigh {
 
 // await resolves the addresses again at each announced change until the first
 // of them is as wanted.
-func await(t *testing.T, r *Resolver, what string, want func(lb.NextHop) bool, addrs ...netip.Addr) lb.NextHop {
+func await(t testing.TB, r *Resolver, what string, want func(lb.NextHop) bool, addrs ...netip.Addr) lb.NextHop {
 	t.Helper()
 	deadline := time.After(15 * time.Second)
 	for {

@@ -10,11 +10,14 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"weir/loader/control"
 	"weir/loader/lb"
 )
 
+var _ control.HopResolver = (*Resolver)(nil)
+
 // pair is a balancer and a peer on one link, v4 and v6.
-func pair(t *testing.T) (lbHost, peer *host) {
+func pair(t testing.TB) (lbHost, peer *host) {
 	t.Helper()
 	lbHost, peer = newHost(t), newHost(t)
 	wire(lbHost, peer, "up0", "srv0")

@@ -31,25 +31,35 @@ type routeTable struct {
 	sorted  []netip.Addr // the keys in order, so that a prefix is one range
 }
 
-// watch makes the table hold exactly these addresses.
+// watch makes the table hold these addresses.
 func (t *routeTable) watch(addrs []netip.Addr) {
-	next := make(map[netip.Addr]*routeEntry, len(addrs))
-	added := false
-	for _, a := range addrs {
-		e, ok := t.entries[a]
-		if !ok {
-			e, added = &routeEntry{route: route{reason: "route not looked up yet"}}, true
-			if known, again := next[a]; again {
-				e = known
-			}
-		}
-		next[a] = e
-	}
-	if !added && len(next) == len(t.entries) {
+	if t.watches(addrs) {
 		return
+	}
+	next := make(map[netip.Addr]*routeEntry, len(addrs))
+	for _, a := range addrs {
+		if e, ok := t.entries[a]; ok {
+			next[a] = e
+		} else if next[a] == nil {
+			next[a] = &routeEntry{route: route{reason: "route not looked up yet"}}
+		}
 	}
 	t.entries = next
 	t.sorted = slices.SortedFunc(maps.Keys(next), netip.Addr.Compare)
+}
+
+// watches reports whether the table holds just these addresses, which have no
+// duplicates as a rule. It is asked far more often than they change.
+func (t *routeTable) watches(addrs []netip.Addr) bool {
+	if len(addrs) != len(t.entries) {
+		return false
+	}
+	for _, a := range addrs {
+		if _, ok := t.entries[a]; !ok {
+			return false
+		}
+	}
+	return true
 }
 
 // takeOutdated returns the addresses to look up and counts them as current,
