@@ -1,0 +1,74 @@
+package config
+
+import (
+	"net/netip"
+
+	"weir/loader/lb"
+	"weir/loader/table"
+)
+
+// checkCapacity reports what does not fit into the kernel maps.
+func checkCapacity(r *report, c lb.Config) {
+	pools := make(map[string]lb.Pool, len(c.Pools))
+	for _, p := range c.Pools {
+		pools[p.Name] = p
+	}
+	pairs, entries := 0, 0
+	used := map[string]bool{}
+	for _, s := range c.Services {
+		p, found := pools[s.Pool]
+		pairs += len(p.Backends)
+		if found && !used[p.Name] {
+			used[p.Name] = true
+			entries += tableEntries(p)
+		}
+	}
+	over(r, "services", len(c.Services), "services", "services", c.Limits.Services)
+	over(r, "services", pairs, "backends (counted once per service that uses them)", "backends", c.Limits.Backends)
+	// A table that is replaced stays until no packet can be using it.
+	over(r, "pools", 2*entries, "table entries (twice what the tables of all used pools hold, as a new table is filled beside the old one)",
+		"table_entries", c.Limits.TableEntries)
+}
+
+// over reports a count over a limit. A limit of 0 is one that had a fault.
+func over(r *report, key string, n int, what, name string, limit uint32) {
+	if limit > 0 && n > int(limit) {
+		r.field(top.key(key), "%d %s are over limits.%s (%d)", n, what, name, limit)
+	}
+}
+
+// tableEntries is the size of a pool's table with its configured weights.
+func tableEntries(p lb.Pool) int {
+	if p.Algorithm == lb.Maglev {
+		return int(p.TableSize)
+	}
+	if p.Algorithm == lb.RoundRobin {
+		return len(p.Backends)
+	}
+	weights := make([]lb.EffectiveWeight, len(p.Backends))
+	for i, b := range p.Backends {
+		weights[i] = lb.EffectiveWeight(b.Weight) * lb.EffectiveUnit
+	}
+	n, err := table.ScheduleLen(weights)
+	if err != nil {
+		return table.MaxSchedule // more backends than that were reported
+	}
+	return n
+}
+
+// checkBackendsAreNotVIPs reports backends at addresses that weir itself
+// serves: their packets would come back to it.
+func checkBackendsAreNotVIPs(r *report, c lb.Config) {
+	vips := make(map[netip.Addr]lb.VIP, len(c.Services))
+	for _, s := range c.Services {
+		vips[s.VIP.Addr] = s.VIP
+	}
+	for i, p := range c.Pools {
+		for j, b := range p.Backends {
+			if vip, found := vips[b.Addr]; found && b.Addr.IsValid() {
+				r.field(top.key("pools").item(i).key("backends").item(j).key("address"),
+					"%s is the address of VIP %s; a backend is another host", b.Addr, vip)
+			}
+		}
+	}
+}

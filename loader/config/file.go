@@ -1,0 +1,104 @@
+package config
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/spf13/viper"
+	"go.yaml.in/yaml/v3"
+)
+
+// file is the shape of a configuration file: which keys there are and of which
+// type. Pointers are keys whose absence means a default other than zero.
+type file struct {
+	Interfaces []string  `mapstructure:"interfaces"`
+	XDPMode    string    `mapstructure:"xdp_mode"`
+	PinDir     string    `mapstructure:"pin_dir"`
+	Socket     string    `mapstructure:"socket"`
+	StateDir   string    `mapstructure:"state_dir"`
+	Seed       uint64    `mapstructure:"seed"`
+	Events     events    `mapstructure:"events"`
+	Limits     limits    `mapstructure:"limits"`
+	Timeouts   timeouts  `mapstructure:"timeouts"`
+	Pools      []pool    `mapstructure:"pools"`
+	Services   []service `mapstructure:"services"`
+}
+
+type events struct {
+	Sample int64 `mapstructure:"sample"`
+}
+
+type limits struct {
+	Services     int64 `mapstructure:"services"`
+	Backends     int64 `mapstructure:"backends"`
+	Flows        int64 `mapstructure:"flows"`
+	TableEntries int64 `mapstructure:"table_entries"`
+}
+
+type timeouts struct {
+	Embryonic   time.Duration `mapstructure:"embryonic"`
+	Established time.Duration `mapstructure:"established"`
+	Closing     time.Duration `mapstructure:"closing"`
+	UDP         time.Duration `mapstructure:"udp"`
+}
+
+type pool struct {
+	Name      string    `mapstructure:"name"`
+	Algorithm *string   `mapstructure:"algorithm"`
+	TableSize *int64    `mapstructure:"table_size"`
+	Backends  []backend `mapstructure:"backends"`
+}
+
+type backend struct {
+	Address string `mapstructure:"address"`
+	Weight  *int64 `mapstructure:"weight"`
+}
+
+type service struct {
+	Name    string `mapstructure:"name"`
+	VIP     string `mapstructure:"vip"`
+	Forward string `mapstructure:"forward"`
+	Pool    string `mapstructure:"pool"`
+}
+
+// decode checks the file's shape and reads it. What has a fault is reported,
+// removed from root and read as if it were not there.
+func decode(r *report, root *yaml.Node) (file, error) {
+	var f file
+	if !checkShape(r, root, &f) {
+		return f, r.err()
+	}
+	var keys map[string]any
+	if err := root.Decode(&keys); err != nil {
+		return f, fmt.Errorf("%s: decode YAML: %w", r.file, err)
+	}
+	v := viper.New()
+	setDefaults(v)
+	if err := v.MergeConfigMap(keys); err != nil {
+		return f, fmt.Errorf("%s: take over keys: %w", r.file, err)
+	}
+	if err := v.UnmarshalExact(&f); err != nil {
+		return f, fmt.Errorf("%s: read keys: %w", r.file, err)
+	}
+	return f, nil
+}
+
+func setDefaults(v *viper.Viper) {
+	for key, value := range map[string]any{
+		"xdp_mode":             "auto",
+		"pin_dir":              "/sys/fs/bpf/weir",
+		"socket":               "/run/weir/weir.sock",
+		"state_dir":            "/var/lib/weir",
+		"events.sample":        1,
+		"limits.services":      1024,
+		"limits.backends":      4096,
+		"limits.flows":         1_000_000,
+		"limits.table_entries": 1 << 20,
+		"timeouts.embryonic":   30 * time.Second,
+		"timeouts.established": 15 * time.Minute,
+		"timeouts.closing":     60 * time.Second,
+		"timeouts.udp":         60 * time.Second,
+	} {
+		v.SetDefault(key, value)
+	}
+}

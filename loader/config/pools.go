@@ -1,0 +1,125 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"weir/loader/lb"
+	"weir/loader/table"
+)
+
+const defaultTableSize = 65537
+
+func pools(r *report, listed []pool) []lb.Pool {
+	names := uniqueNames{}
+	out := make([]lb.Pool, 0, len(listed))
+	for i, raw := range listed {
+		p := top.key("pools").item(i)
+		names.check(r, p, raw.Name)
+		out = append(out, readPool(r, p, raw))
+	}
+	return out
+}
+
+func readPool(r *report, p *path, raw pool) lb.Pool {
+	out := lb.Pool{Name: raw.Name, Algorithm: lb.Maglev}
+	if raw.Algorithm != nil {
+		var err error
+		if out.Algorithm, err = lb.ParseAlgorithm(*raw.Algorithm); err != nil {
+			r.field(p.key("algorithm"), "%s is not maglev, round_robin (rr) or weighted_round_robin (wrr)", quote(*raw.Algorithm))
+		}
+	}
+	out.Backends = backends(r, p.key("backends"), raw.Backends)
+	out.TableSize = tableSize(r, p, raw, out.Algorithm)
+	checkPoolSize(r, p, out)
+	return out
+}
+
+// tableSize is 0 for algorithms that have none.
+func tableSize(r *report, p *path, raw pool, algorithm lb.Algorithm) uint32 {
+	p = p.key("table_size")
+	switch {
+	case raw.TableSize == nil && algorithm == lb.Maglev:
+		return defaultTableSize
+	case raw.TableSize == nil:
+		return 0
+	case algorithm == lb.RoundRobin, algorithm == lb.WeightedRoundRobin:
+		r.field(p, "%d is for maglev only; the table of %s has the size it needs", *raw.TableSize, algorithm)
+		return 0
+	}
+	size := inRange(r, p, *raw.TableSize, 2, table.MaxSize)
+	if size == 0 {
+		return 0
+	}
+	if err := table.CheckSize(size); err != nil {
+		r.field(p, "%d is not a prime such as 251, 4099, 16381, 65537, 655373 or 16777213", size)
+	}
+	return size
+}
+
+func checkPoolSize(r *report, p *path, pool lb.Pool) {
+	n := len(pool.Backends)
+	switch {
+	case n == 0:
+		r.missing(p.key("backends"), "a list of at least one backend")
+	case pool.Algorithm == lb.Maglev && pool.TableSize > 0 && n > int(pool.TableSize):
+		r.field(p.key("backends"), "%d backends are more than table_size (%d)", n, pool.TableSize)
+	case pool.Algorithm == lb.WeightedRoundRobin && n > table.MaxSchedule:
+		r.field(p.key("backends"), "%d backends are more than weighted_round_robin can have (%d)", n, table.MaxSchedule)
+	}
+}
+
+func backends(r *report, p *path, listed []backend) []lb.Backend {
+	out := make([]lb.Backend, 0, len(listed))
+	seen := make(map[netip.AddrPort]int, len(listed))
+	for i, raw := range listed {
+		b := readBackend(r, p.item(i), raw)
+		out = append(out, b)
+		if !b.Addr.IsValid() {
+			continue
+		}
+		if j, twice := seen[b.Endpoint()]; twice {
+			r.field(p.item(i).key("address"), "%s is already %s", quote(raw.Address), p.item(j))
+			continue
+		}
+		seen[b.Endpoint()] = i
+	}
+	return out
+}
+
+// readBackend leaves Addr invalid if there is no usable address.
+func readBackend(r *report, p *path, raw backend) lb.Backend {
+	b := lb.Backend{Weight: 1}
+	if raw.Weight != nil {
+		b.Weight = lb.Weight(inRange(r, p.key("weight"), *raw.Weight, 0, int64(lb.MaxWeight)))
+	}
+	if raw.Address == "" {
+		r.missing(p.key("address"), "ADDRESS:PORT, or ADDRESS to keep the client's port")
+		return b
+	}
+	endpoint, err := parseEndpoint(raw.Address)
+	if err != nil {
+		r.field(p.key("address"), "%s %s", quote(raw.Address), err)
+		return b
+	}
+	b.Addr, b.Port = endpoint.Addr(), endpoint.Port()
+	return b
+}
+
+// parseEndpoint reads ADDRESS:PORT or ADDRESS, which has port 0. Its errors
+// continue a sentence that begins with the value.
+func parseEndpoint(s string) (netip.AddrPort, error) {
+	var endpoint netip.AddrPort
+	if addr, err := netip.ParseAddr(s); err == nil {
+		endpoint = netip.AddrPortFrom(addr, 0)
+	} else if endpoint, err = netip.ParseAddrPort(s); err != nil {
+		return netip.AddrPort{}, fmt.Errorf("is not ADDRESS:PORT or ADDRESS, such as 10.0.0.11:8080 or [2001:db8::11]:8080")
+	} else if endpoint.Port() == 0 {
+		return netip.AddrPort{}, fmt.Errorf("has port 0; leave the port out to keep the client's port")
+	}
+	if err := lb.CheckAddr(endpoint.Addr()); err != nil {
+		return netip.AddrPort{}, fmt.Errorf("cannot be a backend: %s", strings.ReplaceAll(err.Error(), "\n", " "))
+	}
+	return endpoint, nil
+}

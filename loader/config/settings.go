@@ -1,0 +1,138 @@
+package config
+
+import (
+	"fmt"
+	"math"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"weir/loader/lb"
+)
+
+// Ranges of the limits; docs/config.md says what they cost.
+const (
+	maxServices     = 1<<16 - 1
+	minFlows        = 1 << 10
+	maxFlows        = 1 << 26
+	minTableEntries = 1 << 10
+	maxTableEntries = 1 << 26
+	minTimeout      = 5 * time.Second
+	maxSocket       = 107 // bytes of sun_path without the final 0, unix(7)
+	maxInterface    = 15  // bytes of IFNAMSIZ without the final 0
+)
+
+// settings is everything but the pools and services.
+func settings(r *report, f file) lb.Config {
+	mode, err := lb.ParseXDPMode(f.XDPMode)
+	if err != nil {
+		r.field(top.key("xdp_mode"), "%s is not auto, native or generic", quote(f.XDPMode))
+	}
+	checkInterfaces(r, f.Interfaces)
+	for key, dir := range map[string]string{"pin_dir": f.PinDir, "socket": f.Socket, "state_dir": f.StateDir} {
+		if !filepath.IsAbs(dir) {
+			r.field(top.key(key), "%s is not an absolute path", quote(dir))
+		}
+	}
+	if len(f.Socket) > maxSocket {
+		r.field(top.key("socket"), "%s has %d bytes; a socket's path has at most %d", quote(f.Socket), len(f.Socket), maxSocket)
+	}
+	return lb.Config{
+		Interfaces: f.Interfaces, XDPMode: mode,
+		PinDir: f.PinDir, Socket: f.Socket, StateDir: f.StateDir, Seed: f.Seed,
+		EventSample: inRange(r, top.key("events").key("sample"), f.Events.Sample, 1, math.MaxUint32),
+		Limits:      readLimits(r, f.Limits),
+		Timeouts:    readTimeouts(r, f.Timeouts),
+	}
+}
+
+func readLimits(r *report, l limits) lb.Limits {
+	p := top.key("limits")
+	return lb.Limits{
+		Services:     inRange(r, p.key("services"), l.Services, 1, maxServices),
+		Backends:     inRange(r, p.key("backends"), l.Backends, 1, lb.MaxBackends),
+		Flows:        inRange(r, p.key("flows"), l.Flows, minFlows, maxFlows),
+		TableEntries: inRange(r, p.key("table_entries"), l.TableEntries, minTableEntries, maxTableEntries),
+	}
+}
+
+func inRange(r *report, p *path, n, least, most int64) uint32 {
+	if n < least || n > most {
+		r.field(p, "%d is not in %d..%d", n, least, most)
+		return 0
+	}
+	return uint32(n)
+}
+
+func readTimeouts(r *report, t timeouts) lb.Timeouts {
+	p := top.key("timeouts")
+	for key, d := range map[string]time.Duration{
+		"embryonic": t.Embryonic, "established": t.Established, "closing": t.Closing, "udp": t.UDP,
+	} {
+		if d < minTimeout || d > lb.MaxTimeout {
+			r.field(p.key(key), "%s is not in %s..%s", d, minTimeout, lb.MaxTimeout)
+		}
+	}
+	return lb.Timeouts(t)
+}
+
+func checkInterfaces(r *report, names []string) {
+	p := top.key("interfaces")
+	if len(names) == 0 {
+		r.missing(p, "a list of at least one network interface")
+	}
+	for i, name := range names {
+		if r.known(p.item(i)) {
+			continue
+		}
+		if err := checkInterface(name); err != nil {
+			r.field(p.item(i), "%s", err)
+		} else if j := slices.Index(names, name); j < i {
+			r.field(p.item(i), "%s is already at %s", name, p.item(j))
+		}
+	}
+}
+
+// checkInterface follows the kernel's dev_valid_name.
+func checkInterface(name string) error {
+	if name == "" || len(name) > maxInterface || name == "." || name == ".." || strings.ContainsAny(name, "/: \t\n\v\f\r") {
+		return fmt.Errorf("%s is not a network interface: 1 to %d bytes without /, : and blanks", quote(name), maxInterface)
+	}
+	return nil
+}
+
+// checkName says why a pool or service cannot have a name.
+func checkName(name string) error {
+	valid := len(name) >= 1 && len(name) <= 63
+	for _, c := range []byte(name) {
+		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
+		digit := c >= '0' && c <= '9'
+		valid = valid && (letter || digit || c == '.' || c == '_' || c == '-')
+	}
+	if !valid {
+		return fmt.Errorf("%s is not 1 to 63 of the characters A-Z a-z 0-9 . _ -", quote(name))
+	}
+	return nil
+}
+
+// uniqueNames finds names that two items of a list share. The fault is the
+// later item's.
+type uniqueNames map[string]*path
+
+func (u uniqueNames) check(r *report, item *path, name string) {
+	p := item.key("name")
+	if name == "" {
+		r.missing(p, "1 to 63 of the characters A-Z a-z 0-9 . _ -")
+		return
+	}
+	if err := checkName(name); err != nil {
+		r.field(p, "%s", err)
+		return
+	}
+	if other := u[name]; other != nil {
+		r.field(p, "%q is already the name of %s", name, other)
+		return
+	}
+	u[name] = item
+}
