@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -181,9 +180,13 @@ func TestStartRunsInsideWithFileSystemsOfTheCaller(t *testing.T) {
 	}
 	defer cmd.Wait()
 	defer cmd.Process.Kill()
-	pids, err := Processes(topo.Balancer.Name)
-	if err != nil || !slices.Equal(pids, []int{cmd.Process.Pid}) {
-		t.Errorf("processes inside: %v, %v; want %d", pids, err, cmd.Process.Pid)
+	named, err := os.Stat(filepath.Join(NetnsDir, topo.Balancer.Name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	inside, err := os.Stat(fmt.Sprintf("/proc/%d/ns/net", cmd.Process.Pid))
+	if err != nil || !os.SameFile(named, inside) {
+		t.Errorf("the command is in another namespace, %v", err)
 	}
 	ours, err := os.Readlink("/proc/self/ns/mnt")
 	if err != nil {

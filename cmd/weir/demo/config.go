@@ -1,0 +1,45 @@
+package demo
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"weir/loader/lb"
+	"weir/loader/netlab"
+)
+
+// One demo at a time, at fixed places, so that the next one finds what a crash
+// left and the printed commands are always the same.
+const (
+	prefix     = "weir-demo" // of the namespaces
+	runDir     = "/run/weir-demo"
+	configPath = runDir + "/weir.yaml"
+	socketPath = runDir + "/weir.sock"
+	lockPath   = "/run/weir-demo.lock"
+	bpffsDir   = "/sys/fs/bpf"
+	pinDir     = bpffsDir + "/weir-demo"
+	self       = "/proc/self/exe"
+)
+
+// Names in the daemon's configuration.
+const (
+	poolName    = "web"
+	serviceName = "web"
+	vipPort     = 80
+)
+
+// daemonConfig is the daemon's configuration file.
+func daemonConfig(opts options, vip netip.Addr, servers []*server) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "interfaces: [%s]\n", netlab.NIC)
+	fmt.Fprintf(&b, "xdp_mode: native\n")
+	fmt.Fprintf(&b, "pin_dir: %s\nsocket: %s\nstate_dir: %s\n", pinDir, socketPath, runDir)
+	fmt.Fprintf(&b, "pools:\n  - name: %s\n    algorithm: %s\n    backends:\n", poolName, opts.algorithm)
+	for _, s := range servers {
+		fmt.Fprintf(&b, "      - {address: %q, weight: %d}\n", s.endpoint, s.weight)
+	}
+	v := lb.VIP{Addr: vip, Port: vipPort, Proto: lb.TCP}
+	fmt.Fprintf(&b, "services:\n  - {name: %s, vip: %q, forward: %s, pool: %s}\n", serviceName, v, opts.forward, poolName)
+	return b.String()
+}
