@@ -1,0 +1,232 @@
+// Package client speaks the daemon's admin API.
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"syscall"
+	"time"
+
+	"weir/loader/api/wire"
+	"weir/loader/lb"
+)
+
+// Client talks to the daemon at one socket. It may be used concurrently.
+type Client struct {
+	socket string
+	http   *http.Client
+}
+
+// New returns a client for a socket; nothing is connected yet.
+func New(socket string) *Client {
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		d := net.Dialer{Timeout: 5 * time.Second}
+		return d.DialContext(ctx, "unix", socket)
+	}
+	return &Client{socket: socket, http: &http.Client{Transport: &http.Transport{DialContext: dial}}}
+}
+
+// NoDaemonError says that nothing answers on the socket.
+type NoDaemonError struct {
+	Socket string
+	Err    error
+}
+
+func (e *NoDaemonError) Error() string { return "no daemon answers on " + e.Socket }
+func (e *NoDaemonError) Unwrap() error { return e.Err }
+
+// AnswerError is a request that the daemon refused.
+type AnswerError struct {
+	Status  int // of HTTP
+	Message string
+}
+
+func (e *AnswerError) Error() string { return e.Message }
+
+// Status asks for the state of the daemon.
+func (c *Client) Status(ctx context.Context) (s wire.Status, err error) {
+	return s, c.get(ctx, "/v1/status", &s)
+}
+
+// Services lists the services.
+func (c *Client) Services(ctx context.Context) ([]wire.Service, error) {
+	var s wire.Services
+	err := c.get(ctx, "/v1/services", &s)
+	return s.Services, err
+}
+
+// Backends lists the backends.
+func (c *Client) Backends(ctx context.Context) ([]wire.Backend, error) {
+	var b wire.Backends
+	err := c.get(ctx, "/v1/backends", &b)
+	return b.Backends, err
+}
+
+// SetWeight overrides a weight. Like Drain and Ready it returns when the data
+// plane holds the change.
+func (c *Client) SetWeight(ctx context.Context, pool string, ep netip.AddrPort, w lb.Weight) error {
+	return c.post(ctx, backendPath(pool, ep, "weight"), wire.SetWeight{Weight: &w})
+}
+
+// Drain gives a backend no new flows.
+func (c *Client) Drain(ctx context.Context, pool string, ep netip.AddrPort) error {
+	return c.post(ctx, backendPath(pool, ep, "drain"), nil)
+}
+
+// Ready removes the override of a backend.
+func (c *Client) Ready(ctx context.Context, pool string, ep netip.AddrPort) error {
+	return c.post(ctx, backendPath(pool, ep, "ready"), nil)
+}
+
+func backendPath(pool string, ep netip.AddrPort, verb string) string {
+	return "/v1/backends/" + url.PathEscape(pool) + "/" + url.PathEscape(ep.String()) + "/" + verb
+}
+
+// Reload makes the daemon read its configuration again.
+func (c *Client) Reload(ctx context.Context) error { return c.post(ctx, "/v1/reload", nil) }
+
+// FlowQuery selects flows: one by Src, Dst and Proto if Src is valid, else
+// those of Backend (ADDRESS or ADDRESS:PORT, "" for all) up to Limit.
+type FlowQuery struct {
+	Limit    int // 0: the daemon's default
+	Backend  string
+	Src, Dst netip.AddrPort
+	Proto    lb.Proto
+}
+
+// Flows looks into the flow table.
+func (c *Client) Flows(ctx context.Context, q FlowQuery) (f wire.Flows, err error) {
+	v := url.Values{}
+	if q.Limit > 0 {
+		v.Set("limit", strconv.Itoa(q.Limit))
+	}
+	if q.Backend != "" {
+		v.Set("backend", q.Backend)
+	}
+	if q.Src.IsValid() {
+		v.Set("src", q.Src.String())
+		v.Set("dst", q.Dst.String())
+		v.Set("proto", q.Proto.String())
+	}
+	return f, c.get(ctx, "/v1/flows?"+v.Encode(), &f)
+}
+
+// EventFilter selects events; empty fields select all.
+type EventFilter struct{ Service, Reason, Kind string }
+
+// Events calls yield for each event until it returns false, ctx ends or the
+// daemon goes. Only the last is an error.
+func (c *Client) Events(ctx context.Context, f EventFilter, yield func(lb.Event) bool) error {
+	v := url.Values{}
+	for k, x := range map[string]string{"service": f.Service, "reason": f.Reason, "kind": f.Kind} {
+		if x != "" {
+			v.Set(k, x)
+		}
+	}
+	resp, err := c.do(ctx, http.MethodGet, "/v1/events?"+v.Encode(), nil)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	d := json.NewDecoder(resp.Body)
+	for {
+		var e lb.Event
+		if err := d.Decode(&e); err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return fmt.Errorf("the event stream ended, the daemon has stopped: %w", err)
+		}
+		if !yield(e) {
+			return nil
+		}
+	}
+}
+
+// Metrics copies the Prometheus text to w.
+func (c *Client) Metrics(ctx context.Context, w io.Writer) error {
+	resp, err := c.do(ctx, http.MethodGet, "/metrics", nil)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	_, err = io.Copy(w, resp.Body)
+	return err
+}
+
+func (c *Client) get(ctx context.Context, path string, into any) error {
+	resp, err := c.do(ctx, http.MethodGet, path, nil)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if err := json.NewDecoder(resp.Body).Decode(into); err != nil {
+		return fmt.Errorf("reading the daemon's answer to %s: %w", path, err)
+	}
+	return nil
+}
+
+func (c *Client) post(ctx context.Context, path string, body any) error {
+	var b []byte
+	if body != nil {
+		var err error
+		if b, err = json.Marshal(body); err != nil {
+			return fmt.Errorf("encoding the request: %w", err)
+		}
+	}
+	resp, err := c.do(ctx, http.MethodPost, path, b)
+	if err != nil {
+		return err
+	}
+	return resp.Body.Close()
+}
+
+// do returns an answer with status 2xx, or an error.
+func (c *Client) do(ctx context.Context, method, path string, body []byte) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://weir"+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, c.explain(err)
+	}
+	if resp.StatusCode/100 == 2 {
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	return nil, answerError(resp)
+}
+
+func (c *Client) explain(err error) error {
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		return &NoDaemonError{Socket: c.socket, Err: err}
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("no permission to use the socket %s: run as root or as its group", c.socket)
+	}
+	var u *url.Error
+	if errors.As(err, &u) {
+		err = u.Err // the URL has a made-up host
+	}
+	return fmt.Errorf("talking to the daemon on %s: %w", c.socket, err)
+}
+
+func answerError(resp *http.Response) error {
+	var e wire.Error
+	b, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+	if err != nil || json.Unmarshal(b, &e) != nil || e.Error == "" {
+		e.Error = "the daemon answered " + resp.Status
+	}
+	return &AnswerError{Status: resp.StatusCode, Message: e.Error}
+}

@@ -1,0 +1,128 @@
+// Package api is the admin API: HTTP and JSON on a unix socket, for the CLI
+// and for scrapers.
+package api
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"weir/loader/control"
+)
+
+// Options are what the API shows and steers.
+type Options struct {
+	Control    *control.Controller
+	DataPlane  control.DataPlane
+	Version    string
+	ConfigFile string
+	Log        *slog.Logger // nil: nothing is logged
+	ProcSys    string       // "": /proc/sys
+}
+
+// Server answers the admin API.
+type Server struct {
+	opts    Options
+	started time.Time
+	metrics http.Handler
+}
+
+// New prepares a server; nothing is started.
+func New(o Options) *Server {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.ProcSys == "" {
+		o.ProcSys = "/proc/sys"
+	}
+	s := &Server{opts: o, started: time.Now()}
+	s.metrics = s.metricsHandler()
+	return s
+}
+
+// Limits of one request. The event stream lifts those on time.
+const (
+	headerTimeout = 5 * time.Second
+	bodyTimeout   = 10 * time.Second
+	answerTimeout = 30 * time.Second
+	idleTimeout   = 60 * time.Second
+	stopTimeout   = 2 * time.Second
+	maxHeader     = 16 << 10
+	maxBody       = 64 << 10
+)
+
+// Serve answers on l until ctx ends, which ends event streams too and gives
+// other requests a moment to finish. It closes l.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	srv := &http.Server{
+		Handler:           s.Handler(),
+		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       bodyTimeout,
+		WriteTimeout:      answerTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+		ErrorLog:          slog.NewLogLogger(s.opts.Log.Handler(), slog.LevelDebug),
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- srv.Serve(l) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	if err := srv.Shutdown(grace); err != nil {
+		return errors.Join(srv.Close()) // whoever is left has had its moment
+	}
+	return nil
+}
+
+// Handler is the API without its socket.
+func (s *Server) Handler() http.Handler {
+	mux := http.NewServeMux()
+	for _, r := range []struct {
+		method, path string
+		handle       func(http.ResponseWriter, *http.Request)
+	}{
+		{"GET", "/v1/status", s.status},
+		{"GET", "/v1/services", s.services},
+		{"GET", "/v1/backends", s.backends},
+		{"POST", "/v1/backends/{pool}/{endpoint}/weight", s.setWeight},
+		{"POST", "/v1/backends/{pool}/{endpoint}/drain", s.drain},
+		{"POST", "/v1/backends/{pool}/{endpoint}/ready", s.makeReady},
+		{"POST", "/v1/reload", s.reload},
+		{"GET", "/v1/events", s.events},
+		{"GET", "/v1/flows", s.flows},
+		{"GET", "/metrics", s.metrics.ServeHTTP},
+	} {
+		mux.HandleFunc(r.method+" "+r.path, s.whenReady(r.handle))
+		mux.HandleFunc(r.path, methodNotAllowed(r.method))
+	}
+	mux.HandleFunc("/", notFound)
+	return mux
+}
+
+// whenReady answers 503 until the data plane holds the configuration.
+func (s *Server) whenReady(h http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if s.opts.Control.Snapshot() == nil {
+			w.Header().Set("Retry-After", "1")
+			fail(w, http.StatusServiceUnavailable, errStarting)
+			return
+		}
+		h(w, r)
+	}
+}
+
+var errStarting = errors.New("the daemon is starting: the data plane does not hold the configuration yet")
+
+// view reads what is in force and the counters.
+func (s *Server) view() (view, error) {
+	c, err := s.opts.DataPlane.Counters()
+	return view{Snapshot: s.opts.Control.Snapshot(), counters: c}, err
+}

@@ -1,0 +1,78 @@
+package api
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"weir/loader/lb"
+)
+
+// warnings lists what an operator should look at: sysctls, next hops and
+// services that nobody serves. procSys is /proc/sys.
+func (v view) warnings(procSys string) []string {
+	all := []string{}
+	if v.ApplyError != nil {
+		all = append(all, fmt.Sprintf("the data plane refused the last change and is tried again: %v", v.ApplyError))
+	}
+	all = append(all, v.forwardingOff(procSys)...)
+	all = append(all, v.unresolved()...)
+	return append(all, v.unserved()...)
+}
+
+// forwardingOff names the interfaces where replies of nat services cannot be
+// routed: bpf_fib_lookup answers "forwarding disabled" there.
+func (v view) forwardingOff(procSys string) []string {
+	var all []string
+	for _, family := range v.natFamilies() {
+		for _, iface := range v.Config.Interfaces {
+			key := filepath.Join("net", family, "conf", iface, "forwarding")
+			b, err := os.ReadFile(filepath.Join(procSys, key))
+			if err == nil && strings.TrimSpace(string(b)) == "0" {
+				all = append(all, fmt.Sprintf("forwarding is off on %s, so replies of nat services are dropped: sysctl -w %s=1", iface, key))
+			}
+		}
+	}
+	return all
+}
+
+func (v view) natFamilies() []string {
+	var v4, v6 bool
+	for _, s := range v.Config.Services {
+		if s.Forward == lb.NAT {
+			v4 = v4 || s.VIP.Addr.Is4()
+			v6 = v6 || s.VIP.Addr.Is6()
+		}
+	}
+	var all []string
+	if v4 {
+		all = append(all, "ipv4")
+	}
+	if v6 {
+		all = append(all, "ipv6")
+	}
+	return all
+}
+
+func (v view) unresolved() []string {
+	var all []string
+	for _, p := range v.Config.Pools {
+		for _, b := range p.Backends {
+			if !v.Hop(b.Addr).Resolved() {
+				all = append(all, fmt.Sprintf("backend %s/%s has no next hop: no route to it, or it does not answer ARP or neighbour discovery", p.Name, b.Endpoint()))
+			}
+		}
+	}
+	return all
+}
+
+func (v view) unserved() []string {
+	var all []string
+	for _, s := range v.services() {
+		if s.Forward != lb.L7 && s.Taking == 0 {
+			all = append(all, fmt.Sprintf("service %s (%s) has no backend that takes new flows", s.Name, s.VIP))
+		}
+	}
+	return all
+}
