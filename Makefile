@@ -1,0 +1,54 @@
+# Every target runs as root on Debian 12 with Go, git and make. What else it
+# needs, it installs and says so.
+
+GO ?= go
+GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+
+# The version comes from VERSION, so that a tree without .git builds too.
+export GOFLAGS := -buildvcs=false $(GOFLAGS)
+
+.PHONY: all build demo test bench-l4 generate check-generated lint fmt deps deps-test deps-generate
+
+all: build
+
+build: ## bin/weir, a static binary
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/weir ./cmd/weir
+
+demo: build ## real traffic through a balancer, in namespaces of its own
+	bin/weir demo
+
+test: deps-test ## every test; those in namespaces share the two CPUs, so one package at a time
+	$(GO) vet ./...
+	CGO_ENABLED=1 $(GO) test -race -p 1 -timeout 15m ./...
+
+bench-l4: ## cost of the packet path, about a minute; JSON=1 for lines of JSON only
+	@JSON='$(JSON)' $(GO) run ./loader/dataplane/l4bench
+
+generate: deps-generate ## the programs in bpf/ and their Go types
+	.ci/clang-is-pinned
+	$(GO) generate ./bpf/...
+
+check-generated: generate ## fails if what is committed is not what the sources make
+	@changes=$$(git status --porcelain -- bpf) || exit 1; \
+	if [ -n "$$changes" ]; then \
+		git --no-pager diff --stat -- bpf; echo "$$changes"; \
+		echo "bpf/ is not as committed: run 'make generate' and commit the result"; exit 1; \
+	fi
+
+lint: ## formatting, vet and .golangci.yml
+	@files=$$(gofmt -l .); [ -z "$$files" ] || { echo "not formatted, run 'make fmt':"; echo "$$files"; exit 1; }
+	$(GO) vet ./...
+	$(GO) run $(GOLANGCI) run --timeout 10m
+
+fmt:
+	gofmt -w .
+
+deps: deps-test deps-generate ## all that the other targets would install
+	$(GO) mod download
+
+deps-test: # the race detector is linked with C
+	@.ci/need gcc libc6-dev
+
+deps-generate:
+	@.ci/need clang-19 llvm-19 libbpf-dev linux-libc-dev
