@@ -209,7 +209,7 @@ func TestWarnings(t *testing.T) {
 	}
 	want := []string{
 		"forwarding is off on eth0, so replies of nat services are dropped: sysctl -w net/ipv4/conf/eth0/forwarding=1",
-		"backend web/10.0.0.12:80 has no next hop: no route to it, or it does not answer ARP or neighbour discovery",
+		"backend web/10.0.0.12:80 has no next hop: neighbour 10.0.0.12 does not answer",
 		"service dns ([2001:db8::1]:53/udp) has no backend that takes new flows",
 	}
 	if !slices.Equal(s.Warnings, want) {

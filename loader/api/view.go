@@ -14,7 +14,8 @@ import (
 // view joins what is in force with one reading of the counters.
 type view struct {
 	*control.Snapshot
-	counters lb.Counters
+	counters  lb.Counters
+	hopReason func(netip.Addr) string
 }
 
 func (v view) services() []wire.Service {

@@ -59,8 +59,11 @@ func (v view) unresolved() []string {
 	var all []string
 	for _, p := range v.Config.Pools {
 		for _, b := range p.Backends {
-			if !v.Hop(b.Addr).Resolved() {
-				all = append(all, fmt.Sprintf("backend %s/%s has no next hop: no route to it, or it does not answer ARP or neighbour discovery", p.Name, b.Endpoint()))
+			if v.Hop(b.Addr).Resolved() {
+				continue
+			}
+			if why := v.hopReason(b.Addr); why != "" { // "": it has come since
+				all = append(all, fmt.Sprintf("backend %s/%s has no next hop: %s", p.Name, b.Endpoint(), why))
 			}
 		}
 	}

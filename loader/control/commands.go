@@ -117,19 +117,35 @@ func (c *Controller) reload(ctx context.Context, next lb.Config) error {
 	if fresh := newAddrs(c.want.config, next); len(fresh) > 0 {
 		c.awaitHops(ctx, hopAddrs(next))
 	}
-	before, loaded := c.want.overrides, c.loaded
-	want := intent{config: next, overrides: c.keepKnown(before, next.Pools)}
-	c.loaded = time.Now()
-	if err := c.reconcile(want); err != nil {
-		c.loaded = loaded
-		c.refresh()
+	old := c.want
+	want := intent{config: next, overrides: c.keepKnown(old.overrides, next.Pools)}
+	if err := c.replaceConfig(want); err != nil {
 		return fmt.Errorf("the old configuration stays in force: %w", err)
 	}
 	c.configLoaded()
-	if len(want.overrides) != len(before) {
+	if len(want.overrides) != len(old.overrides) {
 		c.saveKept(want.overrides)
 	}
 	return nil
+}
+
+// replaceConfig undoes the first step if the second fails.
+func (c *Controller) replaceConfig(want intent) error {
+	if err := c.opts.DataPlane.Configure(want.config); err != nil {
+		return err
+	}
+	old, loaded := c.want, c.loaded
+	c.loaded = time.Now()
+	err := c.reconcile(want)
+	if err == nil {
+		return nil
+	}
+	c.loaded = loaded
+	if undo := c.opts.DataPlane.Configure(old.config); undo != nil {
+		err = fmt.Errorf("%w; and part of it could not be undone: %w", err, undo)
+	}
+	c.refresh()
+	return err
 }
 
 func (c *Controller) saveKept(o Overrides) {
@@ -158,22 +174,23 @@ func checkReload(old, next lb.Config) error {
 		same   bool
 		remedy string
 	}{
-		{"interfaces", slices.Equal(old.Interfaces, next.Interfaces), restart},
-		{"xdp mode", old.XDPMode == next.XDPMode, restart},
-		{"pin directory", old.PinDir == next.PinDir, restart},
+		{"xdp mode", old.XDPMode == next.XDPMode, unload},
+		{"limits", old.Limits == next.Limits, unload},
+		{"pin directory", old.PinDir == next.PinDir, unload},
 		{"socket", old.Socket == next.Socket, restart},
 		{"state directory", old.StateDir == next.StateDir, restart},
-		{"timeouts", old.Timeouts == next.Timeouts, restart},
-		{"limits", old.Limits == next.Limits, "stop the daemon, run `weir unload`, start it again"},
 	} {
 		if !f.same {
-			return fmt.Errorf("the %s cannot change while the daemon runs: %s", f.name, f.remedy)
+			return fmt.Errorf("%s cannot change while the daemon runs: %s", f.name, f.remedy)
 		}
 	}
 	return nil
 }
 
-const restart = "restart the daemon, flows survive that"
+const (
+	restart = "restart the daemon, flows survive that"
+	unload  = "stop the daemon, run `weir unload`, which ends flows, and start it again"
+)
 
 // newAddrs are the backend addresses that only next has.
 func newAddrs(old, next lb.Config) []netip.Addr {

@@ -402,8 +402,8 @@ func TestReloadRefused(t *testing.T) {
 		change func(*lb.Config)
 		want   string
 	}{
-		{"interface", func(c *lb.Config) { c.Interfaces = []string{"eth1"} }, "the interfaces cannot change while the daemon runs: restart the daemon, flows survive that"},
-		{"limits", func(c *lb.Config) { c.Limits.Flows = 7 }, "the limits cannot change while the daemon runs: stop the daemon, run `weir unload`, start it again"},
+		{"socket", func(c *lb.Config) { c.Socket = "/x" }, "socket cannot change while the daemon runs: restart the daemon, flows survive that"},
+		{"limits", func(c *lb.Config) { c.Limits.Flows = 7 }, "limits cannot change while the daemon runs: stop the daemon, run `weir unload`"},
 		{"table", func(c *lb.Config) { c.Pools[0].TableSize = 4 }, "building the table of pool web"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -434,6 +434,7 @@ func TestReloadThatCannotBeApplied(t *testing.T) {
 	r.data.FailApply(errors.New("map is full"))
 	next := cfg
 	next.Services = cfg.Services[:1]
+	next.Interfaces = []string{"eth1"}
 	if err := r.Reload(r.ctx, next); err == nil || err.Error() != "the old configuration stays in force: map is full" {
 		t.Errorf("Reload = %v", err)
 	}
@@ -441,6 +442,24 @@ func TestReloadThatCannotBeApplied(t *testing.T) {
 	r.await(t, func() bool { return r.Snapshot().ApplyError == nil })
 	if n := len(r.data.State().Services); n != 4 {
 		t.Errorf("%d services, want the old 4", n)
+	}
+	if got := r.data.Config().Interfaces; len(got) != 1 || got[0] != "eth0" {
+		t.Errorf("interfaces %v, want the old eth0", got)
+	}
+}
+
+func TestReloadThatCannotBeConfigured(t *testing.T) {
+	cfg := config(t)
+	r := start(t, control.Options{Config: cfg})
+	r.data.FailConfigure(errors.New("no interface eth1"))
+	next := cfg
+	next.Interfaces = []string{"eth1"}
+	next.Services = cfg.Services[:1]
+	if err := r.Reload(r.ctx, next); err == nil || err.Error() != "the old configuration stays in force: no interface eth1" {
+		t.Errorf("Reload = %v", err)
+	}
+	if n := len(r.data.State().Services); n != 4 || r.data.Applies() != 1 {
+		t.Errorf("%d services after %d applies, want the old 4 after 1", n, r.data.Applies())
 	}
 }
 

@@ -10,9 +10,13 @@ import (
 	"weir/loader/lb"
 )
 
-// DataPlane is the kernel side as control needs it. One goroutine calls Apply
-// and Sweep; the others may be called from any goroutine at any time.
+// DataPlane is the kernel side as control needs it. One goroutine calls
+// Configure, Apply and Sweep; the others may be called from any goroutine at
+// any time.
 type DataPlane interface {
+	// Configure takes over what a configuration says beside its services and
+	// pools: interfaces, timeouts, seed. On error nothing has changed.
+	Configure(lb.Config) error
 	// Apply makes the kernel hold exactly this state, in an order that is
 	// safe at every step. On error the old or the new state of each service
 	// is in force, never a mix, and calling it again is safe. Backends that
@@ -41,6 +45,9 @@ type HopResolver interface {
 	// Changes gets a value, coalesced, whenever a later Resolve may answer
 	// differently.
 	Changes() <-chan struct{}
+	// Reason says why an address of the last Resolve has no next hop, "" if
+	// it has one.
+	Reason(netip.Addr) string
 	// Probe asks the kernel to find the neighbour of a client that replies
 	// could not be sent to.
 	Probe(netip.Addr)

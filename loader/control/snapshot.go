@@ -60,6 +60,9 @@ func (c *Controller) Snapshot() *Snapshot { return c.snapshot.Load() }
 // on, the kernel's.
 func (c *Controller) Subscribe() *Subscription { return c.hub.subscribe(subscriptionBuffer) }
 
+// HopReason says why a backend's address has no next hop, "" if it has one.
+func (c *Controller) HopReason(a netip.Addr) string { return c.opts.Hops.Reason(a) }
+
 // Stats are the controller's own counts since it started.
 type Stats struct {
 	ReloadsLoaded, ReloadsRefused uint64

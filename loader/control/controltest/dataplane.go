@@ -5,7 +5,6 @@ package controltest
 import (
 	"context"
 	"maps"
-	"net/netip"
 	"slices"
 	"sync"
 
@@ -16,6 +15,8 @@ import (
 // its methods, at any time.
 type DataPlane struct {
 	mu       sync.Mutex
+	config   lb.Config
+	confErr  error
 	state    lb.State
 	applies  int
 	applyErr error
@@ -59,6 +60,30 @@ func (d *DataPlane) Await(ctx context.Context, cond func() bool) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// Configure keeps the configuration, or fails as FailConfigure said.
+func (d *DataPlane) Configure(c lb.Config) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.confErr == nil {
+		d.config = c
+	}
+	return d.confErr
+}
+
+// FailConfigure makes each Configure fail until it is called with nil.
+func (d *DataPlane) FailConfigure(err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.confErr = err
+}
+
+// Config is the last that Configure took.
+func (d *DataPlane) Config() lb.Config {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.config
 }
 
 // Apply keeps the state, or fails as FailApply said.
@@ -241,76 +266,3 @@ func (d *DataPlane) Info() lb.DataPlaneInfo {
 
 // Close does nothing.
 func (d *DataPlane) Close() error { return nil }
-
-// Hops is a resolver that knows what it is told.
-type Hops struct {
-	mu      sync.Mutex
-	known   map[netip.Addr]lb.NextHop
-	asked   []netip.Addr
-	changes chan struct{}
-	probes  chan netip.Addr
-}
-
-// NewHops returns a resolver that knows the next hop of these addresses.
-func NewHops(known ...netip.Addr) *Hops {
-	h := &Hops{known: map[netip.Addr]lb.NextHop{}, changes: make(chan struct{}, 1), probes: make(chan netip.Addr, 64)}
-	h.Learn(known...)
-	return h
-}
-
-// Learn adds next hops and announces the change.
-func (h *Hops) Learn(addrs ...netip.Addr) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, a := range addrs {
-		b := a.As16()
-		h.known[a] = lb.NextHop{IfIndex: 2, SrcMAC: [6]byte{2}, DstMAC: [6]byte{2, 0, 0, 0, b[14], b[15]}, MTU: 1500}
-	}
-	h.announce()
-}
-
-// Forget removes next hops and announces the change.
-func (h *Hops) Forget(addrs ...netip.Addr) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, a := range addrs {
-		delete(h.known, a)
-	}
-	h.announce()
-}
-
-func (h *Hops) announce() {
-	select {
-	case h.changes <- struct{}{}:
-	default:
-	}
-}
-
-// Resolve answers what it was told.
-func (h *Hops) Resolve(addrs []netip.Addr) (map[netip.Addr]lb.NextHop, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.asked = slices.Clone(addrs)
-	all := map[netip.Addr]lb.NextHop{}
-	for _, a := range addrs {
-		if hop, ok := h.known[a]; ok {
-			all[a] = hop
-		}
-	}
-	return all, nil
-}
-
-// Changes follows Learn and Forget.
-func (h *Hops) Changes() <-chan struct{} { return h.changes }
-
-// Probe notes the address, for Probes.
-func (h *Hops) Probe(a netip.Addr) { h.probes <- a }
-
-// Probes delivers what Probe was called with.
-func (h *Hops) Probes() <-chan netip.Addr { return h.probes }
-
-// Run waits for ctx: there is nothing to follow.
-func (h *Hops) Run(ctx context.Context) error {
-	<-ctx.Done()
-	return nil
-}
