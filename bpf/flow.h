@@ -41,9 +41,13 @@ static __always_inline __u32 flow_state(__u64 word)
 	return word & FLOW_STATE_MASK;
 }
 
+/* In units of the clock. A word that another CPU stamped after we read the
+ * clock may be one unit ahead: that is age 0, not the oldest. */
 static __always_inline __u32 flow_age(__u64 word, __u32 now)
 {
-	return (now - (__u32)(word >> FLOW_TIME_SHIFT)) & FLOW_TIME_MASK;
+	__u32 age = (now - (__u32)(word >> FLOW_TIME_SHIFT)) & FLOW_TIME_MASK;
+
+	return age == FLOW_TIME_MASK ? 0 : age;
 }
 
 static __always_inline bool flow_counted(__u32 state)

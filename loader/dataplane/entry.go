@@ -1,0 +1,87 @@
+package dataplane
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"weir/bpf"
+	"weir/loader/lb"
+)
+
+// writeBackend fills a free entry. Its forwarding mode, which says that it is
+// in use, comes last.
+func (d *DataPlane) writeBackend(b *backend) {
+	vip := b.service.vip
+	d.clearCounters(b.id)
+	raw := &d.mem.backends[b.id]
+	*raw = bpf.WeirBackend{
+		Port:    wirePort(b.key.endpoint.Port()),
+		VipPort: wirePort(vip.Port),
+		Service: b.service.index,
+		Proto:   uint8(vip.Proto),
+	}
+	raw.Addr.Word = words(b.key.endpoint.Addr())
+	raw.Vip.Word = words(vip.Addr)
+	if b.key.forward == lb.NAT {
+		raw.IpDelta, raw.L4Delta = natDeltas(vip, b.key.endpoint)
+	}
+	d.writeHop(b.id, b.hop)
+	raw.Forward = uint8(b.key.forward)
+}
+
+// natDeltas are the checksums' gains when the VIP is replaced by the backend:
+// that of the IPv4 header and that of TCP or UDP, whose pseudo header has the
+// addresses too.
+func natDeltas(vip lb.VIP, to netip.AddrPort) (ip, l4 uint16) {
+	from, dest := vip.Addr.AsSlice(), to.Addr().AsSlice()
+	ip = checksumDelta(from, dest)
+	if to.Port() != 0 {
+		from = binary.BigEndian.AppendUint16(from, vip.Port)
+		dest = binary.BigEndian.AppendUint16(dest, to.Port())
+	}
+	return ip, checksumDelta(from, dest)
+}
+
+// writeHop changes where frames leave. A packet may see the new address with
+// the old interface for an instant; it is lost as if it had been on the wire
+// when the hop changed.
+func (d *DataPlane) writeHop(id uint32, h lb.NextHop) {
+	raw := &d.mem.backends[id]
+	raw.DstMac, raw.SrcMac = h.DstMAC, h.SrcMAC
+	if h.Resolved() {
+		raw.Ifindex = uint32(h.IfIndex)
+	} else {
+		raw.Ifindex = 0
+	}
+}
+
+func (d *DataPlane) clearCounters(id uint32) {
+	d.mem.active[id] = 0
+	for row := int(id); row < len(d.mem.stats); row += len(d.mem.backends) {
+		d.mem.stats[row] = bpf.WeirBackendStats{}
+	}
+}
+
+// freeBackend gives an id back that no flow refers to.
+func (d *DataPlane) freeBackend(b *backend) {
+	d.mem.backends[b.id].Forward = 0
+	delete(d.registry.backends, b.id)
+	delete(b.service.ids, b.key)
+	d.registry.freeID.give(b.id)
+}
+
+// freeService gives an index back that no backend refers to.
+func (d *DataPlane) freeService(s *service) {
+	r := d.registry
+	if r.services[s.vip] == s {
+		delete(r.services, s.vip)
+	}
+	if r.indexes[s.index] != s {
+		return
+	}
+	d.mem.services[s.index] = bpf.WeirService{}
+	delete(r.indexes, s.index)
+	r.freeSvc.give(uint32(s.index))
+	r.arena.release(s.table)
+	r.arena.release(s.members)
+}

@@ -1,0 +1,66 @@
+package dataplane
+
+import (
+	"errors"
+	"fmt"
+	"unsafe"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"weir/bpf"
+)
+
+// memory is the maps' memory, mapped: the kernel's own, so every write is seen
+// by the next packet.
+type memory struct {
+	regions  [][]byte
+	flows    []bpf.WeirFlowSet
+	services []bpf.WeirService
+	backends []bpf.WeirBackend
+	active   []uint64
+	arena    []uint32
+	stats    []bpf.WeirBackendStats
+	filter   []uint64
+}
+
+func mapMemory(m *bpf.WeirMaps) (memory, error) {
+	var mem memory
+	err := errors.Join(
+		mapArray(&mem, m.Flows, &mem.flows),
+		mapArray(&mem, m.Services, &mem.services),
+		mapArray(&mem, m.Backends, &mem.backends),
+		mapArray(&mem, m.Active, &mem.active),
+		mapArray(&mem, m.Arena, &mem.arena),
+		mapArray(&mem, m.Stats, &mem.stats),
+		mapArray(&mem, m.RealFilter, &mem.filter),
+	)
+	if err != nil {
+		return mem, errors.Join(err, mem.unmap())
+	}
+	return mem, nil
+}
+
+// mapArray maps all elements of an array map, whose value may hold several T.
+func mapArray[T any](mem *memory, m *ebpf.Map, out *[]T) error {
+	var t T
+	elem := (uintptr(m.ValueSize()) + 7) &^ 7
+	size := elem * uintptr(m.MaxEntries())
+	page := uintptr(unix.Getpagesize())
+	data, err := unix.Mmap(m.FD(), 0, int((size+page-1)&^(page-1)), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return fmt.Errorf("map the memory of %s: %w", m, err)
+	}
+	mem.regions = append(mem.regions, data)
+	*out = unsafe.Slice((*T)(unsafe.Pointer(&data[0])), size/unsafe.Sizeof(t))
+	return nil
+}
+
+func (m *memory) unmap() error {
+	var errs []error
+	for _, r := range m.regions {
+		errs = append(errs, unix.Munmap(r))
+	}
+	*m = memory{}
+	return errors.Join(errs...)
+}

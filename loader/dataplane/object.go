@@ -1,0 +1,173 @@
+package dataplane
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/cilium/ebpf"
+
+	"weir/bpf"
+	"weir/loader/lb"
+)
+
+const (
+	flowSlots   = 8  // FLOW_SLOTS
+	flowStates  = 8  // FLOW_STATES
+	clockShift  = 32 // clock_shift
+	arenaLine   = 16 // ARENA_LINE
+	filterWords = 65536 / 64
+)
+
+// spec is the collection with the maps sized by the limits.
+func (d *DataPlane) spec() (*ebpf.CollectionSpec, error) {
+	spec, err := bpf.LoadWeir()
+	if err != nil {
+		return nil, fmt.Errorf("read the embedded program: %w", err)
+	}
+	cpus, err := ebpf.PossibleCPU()
+	if err != nil {
+		return nil, fmt.Errorf("count CPUs: %w", err)
+	}
+	l := d.config.Limits
+	for name, entries := range map[string]uint32{
+		bpf.WeirMapFlows:      flowSets(l),
+		bpf.WeirMapServices:   l.Services + 1,
+		bpf.WeirMapCursors:    l.Services + 1,
+		bpf.WeirMapVips:       4 * l.Services,
+		bpf.WeirMapBackends:   l.Backends + 1,
+		bpf.WeirMapActive:     l.Backends + 1,
+		bpf.WeirMapReals:      l.Backends,
+		bpf.WeirMapStats:      (l.Backends + 1) * uint32(cpus),
+		bpf.WeirMapArena:      l.TableEntries/arenaLine + 1,
+		bpf.WeirMapRealFilter: filterWords,
+		bpf.WeirMapEvents:     uint32(cpus),
+	} {
+		spec.Maps[name].MaxEntries = entries
+	}
+	return spec, nil
+}
+
+// flowSets gives the table three slots for each flow it shall hold: full to
+// the limit, sets hold 2.7 flows on average and fewer than one flow in 1,000
+// finds all eight slots of its set taken (Poisson), at 24 bytes a flow.
+func flowSets(l lb.Limits) uint32 {
+	return uint32(max(1, uint64(l.Flows)*3/flowSlots))
+}
+
+// writeNode fills the map that says what the others mean.
+func (d *DataPlane) writeNode() error {
+	cpus, err := ebpf.PossibleCPU()
+	if err != nil {
+		return fmt.Errorf("count CPUs: %w", err)
+	}
+	node := bpf.WeirNode{Layout: layout, Cpus: uint32(cpus), FlowSets: flowSets(d.config.Limits)}
+	if d.opts.FlowKey != nil {
+		node.FlowKey = *d.opts.FlowKey
+	} else {
+		var secret [48]byte
+		rand.Read(secret[:])
+		for i := range node.FlowKey {
+			node.FlowKey[i] = binary.NativeEndian.Uint32(secret[4*i:])
+		}
+	}
+	if err := d.maps.Meta.Put(uint32(0), node); err != nil {
+		return fmt.Errorf("write map meta: %w", err)
+	}
+	return nil
+}
+
+// checkNode refuses maps of another layout.
+func (d *DataPlane) checkNode(dir string) error {
+	var node bpf.WeirNode
+	if err := d.maps.Meta.Lookup(uint32(0), &node); err != nil {
+		return fmt.Errorf("read pinned map meta: %w", err)
+	}
+	cpus, err := ebpf.PossibleCPU()
+	if err != nil {
+		return fmt.Errorf("count CPUs: %w", err)
+	}
+	if node.Layout != layout || int(node.Cpus) != cpus || node.FlowSets != flowSets(d.config.Limits) {
+		return fmt.Errorf("pins in %s have layout %d for %d CPUs, this weir has layout %d for %d; the running program is left as it is. To start anew, losing flows and counters: weir unload --pin-dir %s", dir, node.Layout, node.Cpus, layout, cpus, dir)
+	}
+	return nil
+}
+
+// loadProgram loads the program on the open maps.
+func (d *DataPlane) loadProgram(nat bool, c lb.Config) (*bpf.WeirObjects, error) {
+	spec, err := d.spec()
+	if err != nil {
+		return nil, err
+	}
+	var node bpf.WeirNode
+	if err := d.maps.Meta.Lookup(uint32(0), &node); err != nil {
+		return nil, fmt.Errorf("read map meta: %w", err)
+	}
+	for name, value := range map[string]any{
+		bpf.WeirVarFlowKey:    node.FlowKey,
+		bpf.WeirVarFlowSets:   node.FlowSets,
+		bpf.WeirVarPickKey:    pickKey(c.Seed),
+		bpf.WeirVarBackendIds: c.Limits.Backends + 1,
+		bpf.WeirVarFeatureNat: nat,
+		bpf.WeirVarClockShift: d.opts.ClockShift,
+		bpf.WeirVarIdleLimit:  idleLimits(c.Timeouts, d.opts.ClockShift),
+	} {
+		if err := spec.Variables[name].Set(value); err != nil {
+			return nil, fmt.Errorf("set variable %s: %w", name, err)
+		}
+	}
+	objects := new(bpf.WeirObjects)
+	err = spec.LoadAndAssign(objects, &ebpf.CollectionOptions{MapReplacements: mapsByName(&d.maps)})
+	if err != nil {
+		return nil, fmt.Errorf("load program: %w", explain(err))
+	}
+	// The maps are ours already; these are duplicates of their descriptors.
+	if err := objects.WeirMaps.Close(); err != nil {
+		return nil, fmt.Errorf("load program: %w", err)
+	}
+	return objects, nil
+}
+
+// idleLimits converts timeouts to units of the flow clock, rounded up, by
+// flow state.
+func idleLimits(t lb.Timeouts, shift uint32) [flowStates]uint16 {
+	unit := time.Duration(1) << shift
+	units := func(d time.Duration) uint16 {
+		return uint16(min((d+unit-1)/unit, math.MaxUint16))
+	}
+	return [flowStates]uint16{
+		bpf.WeirFlowStateFLOW_EMBRYONIC:   units(t.Embryonic),
+		bpf.WeirFlowStateFLOW_ESTABLISHED: units(t.Established),
+		bpf.WeirFlowStateFLOW_STREAM:      units(t.UDP),
+		bpf.WeirFlowStateFLOW_CLOSING:     units(t.Closing),
+		bpf.WeirFlowStateFLOW_CLOSED:      1,
+		bpf.WeirFlowStateFLOW_REVERSE:     units(max(t.Established, t.UDP)),
+	}
+}
+
+// replaceProgram loads a program with these features and swaps it in on all
+// links. Packets see the old or the new program.
+func (d *DataPlane) replaceProgram(nat bool, c lb.Config) error {
+	fresh, err := d.loadProgram(nat, c)
+	if err != nil {
+		return err
+	}
+	if err := d.writeEvents(fresh); err != nil {
+		fresh.Weir.Close()
+		return err
+	}
+	for _, a := range d.links {
+		if err := a.link.Update(fresh.Weir); err != nil {
+			fresh.Weir.Close()
+			return fmt.Errorf("replace the program on %s: %w", a.name, err)
+		}
+	}
+	old := d.program
+	d.program, d.nat = fresh, nat
+	if err := old.Weir.Close(); err != nil {
+		return fmt.Errorf("close the replaced program: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,173 @@
+package dataplane
+
+import (
+	"fmt"
+	"net/netip"
+
+	"weir/bpf"
+	"weir/loader/lb"
+)
+
+// registry is what the maps hold, in Go's words. It is rebuilt from the maps
+// when they are adopted.
+type registry struct {
+	services map[lb.VIP]*service
+	indexes  map[uint16]*service // by index, those removed and not yet free included
+	backends map[uint32]*backend // by id
+	freeSvc  idPool
+	freeID   idPool
+	arena    *arena
+}
+
+// service is one entry of the map services.
+type service struct {
+	index   uint16
+	vip     lb.VIP
+	forward lb.Forward
+	table   uint32 // arena offsets
+	members uint32
+	ids     map[backendKey]uint32
+	slots   *uint32 // first slot of the lb.Table that was applied last
+	removed bool
+}
+
+// backendKey tells the backends of one service apart. Another forwarding mode
+// is another backend: flows keep the mode they began with.
+type backendKey struct {
+	endpoint netip.AddrPort
+	forward  lb.Forward
+}
+
+// backend is one entry of the map backends.
+type backend struct {
+	id      uint32
+	key     backendKey
+	service *service
+	hop     lb.NextHop
+	retired bool
+}
+
+// idPool hands out the smallest free number from 1 to max.
+type idPool struct {
+	used []bool
+	next uint32 // none below is free
+	left uint32
+}
+
+func newIDPool(max uint32) idPool {
+	return idPool{used: make([]bool, max+1), next: 1, left: max}
+}
+
+func (p *idPool) take() (uint32, bool) {
+	for ; p.next < uint32(len(p.used)); p.next++ {
+		if !p.used[p.next] {
+			p.hold(p.next)
+			return p.next, true
+		}
+	}
+	return 0, false
+}
+
+func (p *idPool) hold(id uint32) {
+	if !p.used[id] {
+		p.used[id] = true
+		p.left--
+	}
+}
+
+func (p *idPool) give(id uint32) {
+	p.used[id] = false
+	p.left++
+	p.next = min(p.next, id)
+}
+
+// readRegistry learns from the maps what an earlier loader left, also one that
+// was killed half way: what nothing refers to is retired and will be swept.
+func readRegistry(maps *bpf.WeirMaps, mem *memory) (*registry, error) {
+	r := &registry{
+		services: map[lb.VIP]*service{},
+		indexes:  map[uint16]*service{},
+		backends: map[uint32]*backend{},
+		freeSvc:  newIDPool(uint32(len(mem.services)) - 1),
+		freeID:   newIDPool(uint32(len(mem.backends)) - 1),
+		arena:    newArena(mem.arena),
+	}
+	var key bpf.WeirVipKey
+	var index uint32
+	it := maps.Vips.Iterate()
+	for it.Next(&key, &index) {
+		if key.Pad == 0 {
+			r.readService(mem, uint16(index))
+		}
+	}
+	if err := it.Err(); err != nil {
+		return nil, fmt.Errorf("read pinned map vips: %w", err)
+	}
+	for id := range mem.backends {
+		if b := &mem.backends[id]; b.Forward != 0 {
+			r.readBackend(b, uint32(id))
+		}
+	}
+	r.adoptMembers()
+	return r, nil
+}
+
+func (r *registry) readService(mem *memory, index uint16) {
+	raw := &mem.services[index]
+	s := &service{
+		index:   index,
+		vip:     lb.VIP{Addr: addrOf(raw.Vip.Word), Port: wirePort(raw.Port), Proto: lb.Proto(raw.Proto)},
+		forward: lb.Forward(raw.Forward),
+		table:   uint32(raw.Ref),
+		members: uint32(raw.Ref >> 32),
+		ids:     map[backendKey]uint32{},
+	}
+	r.services[s.vip] = s
+	r.indexes[index] = s
+	r.freeSvc.hold(uint32(index))
+	r.arena.hold(s.table)
+	r.arena.hold(s.members)
+}
+
+func (r *registry) readBackend(raw *bpf.WeirBackend, id uint32) {
+	s := r.indexes[raw.Service]
+	vip := lb.VIP{Addr: addrOf(raw.Vip.Word), Port: wirePort(raw.VipPort), Proto: lb.Proto(raw.Proto)}
+	if s == nil || s.vip != vip {
+		// Its service is gone: kept only until its flows end.
+		s = &service{index: raw.Service, vip: vip, removed: true, ids: map[backendKey]uint32{}}
+		if r.indexes[raw.Service] == nil {
+			r.indexes[raw.Service] = s
+			r.freeSvc.hold(uint32(raw.Service))
+		}
+	}
+	b := &backend{
+		id:      id,
+		key:     backendKey{netip.AddrPortFrom(addrOf(raw.Addr.Word), wirePort(raw.Port)), lb.Forward(raw.Forward)},
+		service: s,
+		hop:     lb.NextHop{IfIndex: int(raw.Ifindex), SrcMAC: raw.SrcMac, DstMAC: raw.DstMac},
+		retired: true,
+	}
+	r.backends[id] = b
+	r.freeID.hold(id)
+}
+
+// adoptMembers un-retires the backends that a member list names.
+func (r *registry) adoptMembers() {
+	for _, s := range r.services {
+		for _, id := range r.arena.region(s.members) {
+			if b := r.backends[id]; b != nil && b.service == s {
+				b.retired = false
+				s.ids[b.key] = id
+			}
+		}
+	}
+}
+
+func (r *registry) hasNAT() bool {
+	for _, b := range r.backends {
+		if b.key.forward == lb.NAT {
+			return true
+		}
+	}
+	return false
+}

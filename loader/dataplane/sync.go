@@ -1,0 +1,145 @@
+package dataplane
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+
+	"weir/bpf"
+	"weir/loader/lb"
+)
+
+const (
+	sharedFlag = 1 // BACKEND_SHARED
+	vipMark    = 1 // VIP_MARK
+)
+
+// syncReals makes the maps that recognise replies equal to the NAT backends,
+// those that drain included. A real that several services NAT to is flagged on
+// all of them: their flows then have an entry for the reply direction.
+func (d *DataPlane) syncReals() error {
+	owners := d.realOwners()
+	filter := make([]uint64, len(d.mem.filter))
+	for key := range owners {
+		bit := filterBit(addrOf(key.Addr.Word))
+		filter[bit/64] |= 1 << (bit % 64)
+	}
+	for i, word := range filter {
+		atomic.OrUint64(&d.mem.filter[i], word)
+	}
+	d.flagShared(owners)
+	err := d.writeReals(owners)
+	for i, word := range filter {
+		atomic.StoreUint64(&d.mem.filter[i], word)
+	}
+	return err
+}
+
+func (d *DataPlane) realOwners() map[bpf.WeirRealKey][]uint32 {
+	owners := map[bpf.WeirRealKey][]uint32{}
+	for id, b := range d.registry.backends {
+		if b.key.forward != lb.NAT {
+			continue
+		}
+		key := bpf.WeirRealKey{Proto: uint8(b.service.vip.Proto), Port: wirePort(b.key.endpoint.Port())}
+		key.Addr.Word = words(b.key.endpoint.Addr())
+		owners[key] = append(owners[key], id)
+	}
+	return owners
+}
+
+func (d *DataPlane) flagShared(owners map[bpf.WeirRealKey][]uint32) {
+	type host struct {
+		addr  [4]uint32
+		proto uint8
+	}
+	ports := map[host]int{}
+	anyPort := map[host]bool{}
+	for key := range owners {
+		h := host{key.Addr.Word, key.Proto}
+		ports[h]++
+		anyPort[h] = anyPort[h] || key.Port == 0
+	}
+	for key, ids := range owners {
+		h := host{key.Addr.Word, key.Proto}
+		var flags uint8
+		if len(ids) > 1 || anyPort[h] && ports[h] > 1 {
+			flags = sharedFlag
+		}
+		for _, id := range ids {
+			d.mem.backends[id].Flags = flags
+		}
+	}
+}
+
+// writeReals keeps the id that a real is registered for as long as it exists:
+// flows from before it was shared are that id's.
+func (d *DataPlane) writeReals(owners map[bpf.WeirRealKey][]uint32) error {
+	var key bpf.WeirRealKey
+	var id uint32
+	var gone []bpf.WeirRealKey
+	it := d.maps.Reals.Iterate()
+	for it.Next(&key, &id) {
+		switch ids := owners[key]; {
+		case len(ids) == 0:
+			gone = append(gone, key)
+		case slices.Contains(ids, id):
+			delete(owners, key)
+		}
+	}
+	if err := it.Err(); err != nil {
+		return fmt.Errorf("read map reals: %w", err)
+	}
+	var errs []error
+	for _, key := range gone {
+		errs = append(errs, d.maps.Reals.Delete(key))
+	}
+	for key, ids := range owners {
+		errs = append(errs, d.maps.Reals.Put(key, slices.Min(ids)))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("write map reals: %w", err)
+	}
+	return nil
+}
+
+// syncMarks keeps one entry in vips for each address, and each address and
+// protocol, that has services.
+func (d *DataPlane) syncMarks() error {
+	want := map[bpf.WeirVipKey]bool{}
+	for vip, s := range d.registry.services {
+		if s.removed {
+			continue
+		}
+		for _, proto := range []lb.Proto{0, vip.Proto} {
+			mark := vipKey(lb.VIP{Addr: vip.Addr, Proto: proto})
+			mark.Pad = vipMark
+			want[mark] = true
+		}
+	}
+	var key bpf.WeirVipKey
+	var index uint32
+	var gone []bpf.WeirVipKey
+	it := d.maps.Vips.Iterate()
+	for it.Next(&key, &index) {
+		if key.Pad != vipMark {
+			continue
+		}
+		if !want[key] {
+			gone = append(gone, key)
+		}
+		delete(want, key)
+	}
+	errs := []error{it.Err()}
+	for _, key := range gone {
+		errs = append(errs, d.maps.Vips.Delete(key))
+	}
+	for key := range want {
+		errs = append(errs, d.maps.Vips.Put(key, uint32(0)))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("write map vips: %w", err)
+	}
+	return nil
+}
