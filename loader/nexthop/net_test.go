@@ -134,6 +134,12 @@ func (h *host) link(name string) netlink.Link {
 func (h *host) up(name string)   { h.t.Helper(); must(h.t, h.nl.LinkSetUp(h.link(name))) }
 func (h *host) down(name string) { h.t.Helper(); must(h.t, h.nl.LinkSetDown(h.link(name))) }
 
+// withoutIPv6 keeps IPv6's own events away.
+func (h *host) withoutIPv6() {
+	h.t.Helper()
+	h.do(func() error { return os.WriteFile("/proc/sys/net/ipv6/conf/all/disable_ipv6", []byte("1"), 0) })
+}
+
 // silence removes the link's IPv4 addresses, so that it answers nobody.
 func (h *host) silence(name string) {
 	h.t.Helper()
@@ -201,6 +207,21 @@ func await(t testing.TB, r *Resolver, what string, want func(lb.NextHop) bool, a
 		case <-deadline:
 			t.Fatalf("%s: not in time, now %+v, reason %q", what, hops[addrs[0]], r.Reason(addrs[0]))
 		}
+	}
+}
+
+// announced waits for what a change does to be announced.
+func announced(t *testing.T, r *Resolver, what string, change func()) {
+	t.Helper()
+	select {
+	case <-r.Changes():
+	default:
+	}
+	change()
+	select {
+	case <-r.Changes():
+	case <-time.After(10 * time.Second):
+		t.Fatalf("%s: not announced", what)
 	}
 }
 

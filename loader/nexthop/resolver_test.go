@@ -229,16 +229,86 @@ func TestLinkFlap(t *testing.T) {
 	await(t, r, "up again, v6", resolved, b, a)
 }
 
-func TestLinkAttributesAreAnnounced(t *testing.T) {
+// quietPair has IPv4 only, so that nothing but the change in question happens.
+func quietPair(t *testing.T) (l *host, r *Resolver, a netip.Addr) {
+	t.Helper()
+	l, peer := newHost(t), newHost(t)
+	l.withoutIPv6()
+	peer.withoutIPv6()
+	wire(l, peer, "up0", "srv0")
+	l.addr("up0", "10.7.0.1/24")
+	peer.addr("srv0", "10.7.0.2/24")
+	r, a = l.resolver(), mustAddr("10.7.0.2")
+	await(t, r, "first answer", resolved, a)
+	return l, r, a
+}
+
+func TestEachChangeIsAnnounced(t *testing.T) {
+	t.Parallel()
+	l, r, a := quietPair(t)
+	announced(t, r, "MTU", func() { must(t, l.nl.LinkSetMTU(l.link("up0"), 1300)) })
+	await(t, r, "MTU", func(h lb.NextHop) bool { return h.MTU == 1300 }, a)
+	announced(t, r, "source MAC", func() { l.setMAC("up0", "02:00:00:00:00:77") })
+	await(t, r, "source MAC", func(h lb.NextHop) bool { return h.SrcMAC == l.mac("up0") }, a)
+	other := [6]byte{2, 0, 0, 0, 0, 0x55}
+	announced(t, r, "neighbour", func() {
+		n := l.neigh("up0", a.String())
+		n.HardwareAddr, n.State = other[:], unix.NUD_PERMANENT
+		must(t, l.nl.NeighSet(n))
+	})
+	await(t, r, "neighbour", toMAC(other), a)
+	announced(t, r, "more specific route", func() {
+		l.route("10.7.0.2/32", "", "", func(r *netlink.Route) { r.Type = unix.RTN_BLACKHOLE })
+	})
+	await(t, r, "more specific route", unresolved, a)
+}
+
+func TestLinkDownIsAnnounced(t *testing.T) {
+	t.Parallel()
+	l, r, a := quietPair(t)
+	announced(t, r, "link down", func() { l.down("up0") })
+	await(t, r, "link down", unresolved, a)
+	announced(t, r, "link up", func() { l.up("up0") })
+	await(t, r, "link up", resolved, a)
+}
+
+func TestUnrelatedChangesAreNotAnnounced(t *testing.T) {
 	t.Parallel()
 	l, _ := pair(t)
-	r := l.resolver()
-	a := mustAddr("10.7.0.2")
-	await(t, r, "first answer", resolved, a)
-	must(t, l.nl.LinkSetMTU(l.link("up0"), 1300))
-	await(t, r, "MTU", func(h lb.NextHop) bool { return h.MTU == 1300 }, a)
-	l.setMAC("up0", "02:00:00:00:00:77")
-	await(t, r, "source MAC", func(h lb.NextHop) bool { return h.SrcMAC == l.mac("up0") }, a)
+	r := l.idleResolver()
+	marker := hop{l.link("up0").Attrs().Index, mustAddr("10.7.0.99")}
+	next := func() bool { // applies events up to the marker's
+		changed := false
+		for {
+			msgs, _, err := r.kernel.events.Receive()
+			must(t, err)
+			changed = r.apply(msgs) || changed
+			if n := r.neighs[marker]; n != nil {
+				delete(r.neighs, marker)
+				return changed
+			}
+		}
+	}
+	mark := func(last byte) {
+		n := l.neigh("up0", marker.addr.String())
+		n.HardwareAddr, n.State = net.HardwareAddr{2, 0, 0, 0, 0, last}, unix.NUD_PERMANENT
+		must(t, l.nl.NeighSet(n))
+	}
+	_, err := r.Resolve([]netip.Addr{mustAddr("10.7.0.2")})
+	must(t, err)
+	mark(1)
+	next() // what making the hosts caused
+	l.route("10.97.0.0/16", "10.7.0.2", "")
+	l.addr("up0", "10.96.0.1/24")
+	mark(2)
+	if next() {
+		t.Error("a route and an address elsewhere count as a change")
+	}
+	l.route("10.7.0.2/32", "", "up0")
+	mark(3)
+	if !next() {
+		t.Error("a route to the address does not count as a change")
+	}
 }
 
 func TestRouteAppearsAndGoes(t *testing.T) {
