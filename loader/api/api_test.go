@@ -104,12 +104,8 @@ func prepare(t *testing.T, cfg lb.Config) *rig {
 		load:    func() (lb.Config, error) { return cfg, nil },
 	}
 	r.data.SetCounters(counters())
-	var err error
-	r.control, err = control.New(control.Options{Config: cfg, DataPlane: r.data, Hops: r.hops,
+	r.control = control.New(control.Options{Config: cfg, DataPlane: r.data, Hops: r.hops,
 		Load: func() (lb.Config, error) { return r.load() }})
-	if err != nil {
-		t.Fatal(err)
-	}
 	var cancelAll func()
 	r.ctx, cancelAll = context.WithTimeout(context.Background(), 20*time.Second)
 	t.Cleanup(cancelAll)

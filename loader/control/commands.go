@@ -174,11 +174,11 @@ func checkReload(old, next lb.Config) error {
 		same   bool
 		remedy string
 	}{
-		{"xdp mode", old.XDPMode == next.XDPMode, unload},
+		{"xdp_mode", old.XDPMode == next.XDPMode, unload},
 		{"limits", old.Limits == next.Limits, unload},
-		{"pin directory", old.PinDir == next.PinDir, unload},
+		{"pin_dir", old.PinDir == next.PinDir, unload},
 		{"socket", old.Socket == next.Socket, restart},
-		{"state directory", old.StateDir == next.StateDir, restart},
+		{"state_dir", old.StateDir == next.StateDir, restart},
 	} {
 		if !f.same {
 			return fmt.Errorf("%s cannot change while the daemon runs: %s", f.name, f.remedy)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"path/filepath"
 	"reflect"
 	"sync"
 	"sync/atomic"
@@ -19,6 +18,7 @@ import (
 // for the default that its comment names.
 type Options struct {
 	Config    lb.Config
+	Overrides Overrides // of an earlier run, from LoadOverrides
 	DataPlane DataPlane
 	Hops      HopResolver
 	// Load reads the configuration again, for ReloadFile. Without it
@@ -74,25 +74,19 @@ type op struct {
 	err chan error
 }
 
-// New reads the overrides of an earlier run. It fails if their file is
-// damaged.
-func New(o Options) (*Controller, error) {
+// New prepares a controller; nothing is started.
+func New(o Options) *Controller {
 	o = o.withDefaults()
-	file := overridesFile{filepath.Join(o.Config.StateDir, "overrides.json")}
-	saved, err := file.load()
-	if err != nil {
-		return nil, err
-	}
 	c := &Controller{
-		opts: o, file: file, hub: newHub(),
+		opts: o, file: overridesIn(o.Config.StateDir), hub: newHub(),
 		ops: make(chan op), done: make(chan struct{}),
 		retry:      backoff{first: o.RetryFirst, last: o.RetryLast},
 		retryTimer: time.NewTimer(time.Hour),
 		loaded:     time.Now(),
 	}
 	c.retryTimer.Stop()
-	c.want = intent{config: o.Config, overrides: c.keepKnown(saved, o.Config.Pools)}
-	return c, nil
+	c.want = intent{config: o.Config, overrides: c.keepKnown(o.Overrides, o.Config.Pools)}
+	return c
 }
 
 func (c *Controller) keepKnown(o Overrides, pools []lb.Pool) Overrides {

@@ -65,10 +65,12 @@ func launch(t *testing.T, o control.Options) *rig {
 		r.hops = h
 	}
 	o.DataPlane, o.Hops = r.data, r.hops
-	var err error
-	if r.Controller, err = control.New(o); err != nil {
+	saved, err := control.LoadOverrides(o.Config.StateDir)
+	if err != nil {
 		t.Fatal(err)
 	}
+	o.Overrides = saved
+	r.Controller = control.New(o)
 	var cancel func()
 	r.ctx, cancel = context.WithTimeout(context.Background(), 20*time.Second)
 	ended := make(chan error, 1)
@@ -169,10 +171,7 @@ func TestFirstApplyDoesNotWaitForever(t *testing.T) {
 func TestFirstApplyFails(t *testing.T) {
 	data := controltest.NewDataPlane()
 	data.FailApply(errors.New("no room"))
-	c, err := control.New(control.Options{Config: config(t), DataPlane: data, Hops: controltest.NewHops(), HopWait: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := control.New(control.Options{Config: config(t), DataPlane: data, Hops: controltest.NewHops(), HopWait: 1})
 	if err := c.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "applying the configuration: no room") {
 		t.Errorf("Run = %v", err)
 	}
@@ -344,8 +343,8 @@ func TestOverrideThatCannotBeSaved(t *testing.T) {
 	if err := os.WriteFile(cfg.StateDir, nil, 0o600); err != nil { // a file where the directory shall be
 		t.Fatal(err)
 	}
-	if _, err := control.New(control.Options{Config: cfg}); err == nil {
-		t.Fatal("New accepts a state directory that is a file")
+	if _, err := control.LoadOverrides(cfg.StateDir); err == nil {
+		t.Fatal("LoadOverrides accepts a state directory that is a file")
 	}
 	if err := os.Remove(cfg.StateDir); err != nil {
 		t.Fatal(err)

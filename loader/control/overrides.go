@@ -90,6 +90,14 @@ type overrideEntry struct {
 	Drain   bool           `json:"drain,omitempty"`
 }
 
+func overridesIn(stateDir string) overridesFile {
+	return overridesFile{filepath.Join(stateDir, "overrides.json")}
+}
+
+// LoadOverrides reads what an earlier run saved in its state directory. A
+// damaged file is an error that names it.
+func LoadOverrides(stateDir string) (Overrides, error) { return overridesIn(stateDir).load() }
+
 // load reads the file; a missing one holds no overrides.
 func (f overridesFile) load() (Overrides, error) {
 	b, err := os.ReadFile(f.path)
