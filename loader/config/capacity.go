@@ -17,16 +17,21 @@ func checkCapacity(r *report, c lb.Config) {
 	used := map[string]bool{}
 	for _, s := range c.Services {
 		p, found := pools[s.Pool]
+		if !found {
+			continue
+		}
+		// Each table and each service's list of backends has a head.
 		pairs += len(p.Backends)
-		if found && !used[p.Name] {
+		entries += len(p.Backends) + 1
+		if !used[p.Name] {
 			used[p.Name] = true
-			entries += tableEntries(p)
+			entries += tableEntries(p) + 1
 		}
 	}
 	over(r, "services", len(c.Services), "services", "services", c.Limits.Services)
 	over(r, "services", pairs, "backends (counted once per service that uses them)", "backends", c.Limits.Backends)
-	// A table that is replaced stays until no packet can be using it.
-	over(r, "pools", 2*entries, "table entries (twice what the tables of all used pools hold, as a new table is filled beside the old one)",
+	// What is replaced stays until no packet can be using it.
+	over(r, "pools", 2*entries, "table entries (all tables and lists of backends twice, as new ones are filled beside the old)",
 		"table_entries", c.Limits.TableEntries)
 }
 

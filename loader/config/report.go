@@ -34,11 +34,10 @@ type report struct {
 	root   *yaml.Node
 	faults []*Error
 	faulty map[string]bool // fields with a fault
-	around map[string]bool // fields with a fault in one of their parts
 }
 
 func newReport(file string) *report {
-	return &report{file: file, faulty: map[string]bool{}, around: map[string]bool{}}
+	return &report{file: file, faulty: map[string]bool{}}
 }
 
 // line reports a fault of the file as a whole.
@@ -58,9 +57,6 @@ func (r *report) node(n *yaml.Node, p *path, format string, args ...any) {
 	field := p.String()
 	r.faults = append(r.faults, &Error{File: r.file, Line: max(n.Line, 1), Field: field, What: what, column: n.Column})
 	r.faulty[field] = true
-	for p = p.parent; p != nil; p = p.parent {
-		r.around[p.String()] = true
-	}
 }
 
 // missing reports that a field is not there, unless it was and had a fault.
@@ -70,12 +66,9 @@ func (r *report) missing(p *path, allowed string) {
 	}
 }
 
-// known tells whether a fault was found in the field, in a part of it or in
-// what it is part of, so that nothing can be said about its value.
+// known tells whether a fault was found in the field or in what it is part
+// of, so that nothing can be said about its value.
 func (r *report) known(p *path) bool {
-	if r.around[p.String()] {
-		return true
-	}
 	for ; p != nil; p = p.parent {
 		if r.faulty[p.String()] {
 			return true

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -82,14 +81,18 @@ func checkInterfaces(r *report, names []string) {
 	if len(names) == 0 {
 		r.missing(p, "a list of at least one network interface")
 	}
+	seen := map[string]*path{}
 	for i, name := range names {
-		if r.known(p.item(i)) {
+		item := p.item(i)
+		if r.known(item) {
 			continue
 		}
 		if err := checkInterface(name); err != nil {
-			r.field(p.item(i), "%s", err)
-		} else if j := slices.Index(names, name); j < i {
-			r.field(p.item(i), "%s is already at %s", name, p.item(j))
+			r.field(item, "%s", err)
+		} else if other := seen[name]; other != nil {
+			r.field(item, "%s is already at %s", name, other)
+		} else {
+			seen[name] = item
 		}
 	}
 }
