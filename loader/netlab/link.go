@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
+	"time"
 	"unsafe"
 
 	"github.com/vishvananda/netlink"
@@ -19,11 +20,9 @@ type End struct {
 	MAC  net.HardwareAddr // fixed, so that runs can be compared
 }
 
-// Veth joins two namespaces by a veth pair, both ends up. Both ends have GRO
-// on and checksum offload off: XDP_TX and redirect into a veth are dropped
-// unless its peer polls, which GRO makes it do (drivers/net/veth.c,
-// veth_set_features), and locally generated packets would otherwise carry
-// partial checksums, which a program that rewrites headers cannot repair.
+// Veth joins two namespaces by a veth pair, both ends up and with checksum
+// offload off: locally generated packets would otherwise carry partial
+// checksums, which a program that rewrites headers cannot repair.
 func Veth(a, b End) error {
 	err := a.NS.Do(func() error {
 		attrs := netlink.NewLinkAttrs()
@@ -41,11 +40,8 @@ func Veth(a, b End) error {
 
 func (e End) bringUp() error {
 	err := e.NS.Do(func() error {
-		if err := setOffload(e.Name, unix.ETHTOOL_STXCSUM, false); err != nil {
+		if err := turnOff(e.Name, unix.ETHTOOL_STXCSUM); err != nil {
 			return fmt.Errorf("turning tx checksum offload off: %w", err)
-		}
-		if err := setOffload(e.Name, unix.ETHTOOL_SGRO, true); err != nil {
-			return fmt.Errorf("turning GRO on: %w", err)
 		}
 		return setUp(e.Name)
 	})
@@ -92,8 +88,9 @@ func (n *NS) Enslave(port, bridge string) error {
 	return nil
 }
 
-// AddAddr gives an interface an address, usable at once: IPv6 duplicate
-// address detection is skipped.
+// AddAddr gives an interface an address that is usable when it returns: IPv6
+// duplicate address detection is skipped, and the local route awaited, which
+// for IPv6 the kernel adds later (net/ipv6/addrconf.c, addrconf_dad_work).
 func (n *NS) AddAddr(iface string, p netip.Prefix) error {
 	err := n.Do(func() error {
 		link, err := netlink.LinkByName(iface)
@@ -104,12 +101,29 @@ func (n *NS) AddAddr(iface string, p netip.Prefix) error {
 		if p.Addr().Is6() {
 			addr.Flags = unix.IFA_F_NODAD
 		}
-		return netlink.AddrAdd(link, addr)
+		if err := netlink.AddrAdd(link, addr); err != nil {
+			return err
+		}
+		return awaitLocal(p.Addr())
 	})
 	if err != nil {
 		return fmt.Errorf("adding %s to %s/%s: %w", p, n.Name, iface, err)
 	}
 	return nil
+}
+
+const localTimeout = 5 * time.Second
+
+// awaitLocal waits until the current namespace delivers packets for an address
+// locally.
+func awaitLocal(a netip.Addr) error {
+	for deadline := time.Now().Add(localTimeout); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		routes, err := netlink.RouteGet(a.AsSlice())
+		if err == nil && len(routes) > 0 && routes[0].Type == unix.RTN_LOCAL {
+			return nil
+		}
+	}
+	return fmt.Errorf("no local route appeared within %s", localTimeout)
 }
 
 // AddRoute routes a prefix through a gateway.
@@ -139,13 +153,11 @@ func setUp(name string) error {
 	return netlink.LinkSetUp(link)
 }
 
-// setOffload sets one on/off feature of an interface of the current namespace,
-// with the ethtool commands that take a struct ethtool_value (linux/ethtool.h).
-func setOffload(iface string, command uint32, on bool) error {
+// turnOff turns a feature of an interface of the current namespace off, with
+// one of the ethtool commands that take a struct ethtool_value
+// (linux/ethtool.h).
+func turnOff(iface string, command uint32) error {
 	value := struct{ cmd, data uint32 }{cmd: command}
-	if on {
-		value.data = 1
-	}
 	var ifreq struct { // struct ifreq of linux/if.h: a name and a union of 24 bytes
 		name [unix.IFNAMSIZ]byte
 		data unsafe.Pointer

@@ -105,6 +105,7 @@ func (t *Topology) addBalancer() (err error) {
 	return errors.Join(
 		t.Balancer.Set(routerSysctls()),
 		t.plug(t.Balancer, "lb", 1),
+		t.Switch.PassAll("lb"),
 		t.Balancer.AddAddr(NIC, t.plan.backendNet),
 		t.Balancer.AddAddr(NIC, t.plan.clientNet),
 	)
