@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"time"
 	"unsafe"
 
@@ -30,7 +29,7 @@ var eventNames = map[bpf.WeirEventKind]string{
 // Events sends the program's events to out until ctx ends; one in `sample`
 // flow events and drops, or none if sample is 0. A full channel loses events
 // and says how many. Only one call may run at a time.
-func (d *DataPlane) Events(ctx context.Context, sample uint32, out chan<- lb.Event) error {
+func (d *DataPlane) Events(ctx context.Context, sample uint32, out chan<- lb.Event) (err error) {
 	if !d.listening.TryLock() {
 		return errors.New("read events: the stream already has a reader")
 	}
@@ -39,18 +38,21 @@ func (d *DataPlane) Events(ctx context.Context, sample uint32, out chan<- lb.Eve
 	if err != nil {
 		return fmt.Errorf("open the event stream: %w", err)
 	}
-	defer reader.Close()
+	stop := context.AfterFunc(ctx, func() { _ = reader.Close() })
+	defer func() {
+		if stop() {
+			_ = reader.Close()
+		}
+	}()
 	if err := d.setEvents(sample); err != nil {
 		return err
 	}
-	defer d.setEvents(0)
-	stop := context.AfterFunc(ctx, func() { reader.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
+	defer func() { err = errors.Join(err, d.setEvents(0)) }()
 	clock := bootOffset()
 	for {
 		record, err := reader.Read()
 		switch {
-		case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, perf.ErrClosed):
+		case errors.Is(err, perf.ErrClosed):
 			return nil
 		case err != nil:
 			return fmt.Errorf("read events: %w", err)

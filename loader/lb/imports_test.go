@@ -30,7 +30,7 @@ var rules = map[string]rule{
 	"weir/loader/netlab":    {imports: []string{"weir/loader/lb"}},
 	"weir/loader/dataplane": {imports: []string{"weir/bpf", "weir/loader/lb", "weir/loader/table"}},
 	"weir/loader/dataplane/l4bench": {imports: []string{
-		"weir/bpf", "weir/loader/dataplane", "weir/loader/lb", "weir/loader/netlab", "weir/loader/table",
+		"weir/bpf", "weir/bpf/bench", "weir/loader/dataplane", "weir/loader/lb", "weir/loader/netlab", "weir/loader/table",
 	}},
 	"weir/loader/control": {imports: []string{
 		"weir/loader/lb", "weir/loader/config", "weir/loader/table", "weir/loader/health", "weir/loader/weight",
