@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -28,7 +29,7 @@ func (a *app) report(w io.Writer, command string, err error, interrupted bool) i
 	if err == nil {
 		return 0
 	}
-	if interrupted {
+	if interrupted && errors.Is(err, context.Canceled) {
 		fmt.Fprintln(w, "weir: interrupted")
 		return exitInterrupted
 	}
