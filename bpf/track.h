@@ -125,21 +125,23 @@ static __always_inline int track_new(const struct packet *p, const struct flow_a
 	return 0;
 }
 
-/* A reply from a real that several services NAT to: whose flow it is. Flows
- * that began before the real was shared are of the id it is registered for. */
-static __always_inline struct backend *track_shared_reply(const struct packet *p, __u32 *id)
+/* A packet from a shared real: whose flow it is. Flows that began before the
+ * real was shared are of the id it is registered for; but of a real that is
+ * registered for every port, what is no stored flow's is its own traffic. */
+static __always_inline struct backend *track_shared_reply(const struct packet *p,
+							  struct backend *b, __u32 *id)
 {
 	struct flow_at at;
 	__u64 word;
 	__u32 slot;
 
-	if (flow_locate(&at, hash_packet(flow_key, p))) {
-		word = flow_find(&at, &slot);
-		if (word) {
-			flow_move(&at, slot, word, flow_state(word));
-			*id = flow_id(word);
-		}
-	}
+	if (!flow_locate(&at, hash_packet(flow_key, p)))
+		return 0;
+	word = flow_find(&at, &slot);
+	if (!word)
+		return b->port ? b : 0;
+	flow_move(&at, slot, word, flow_state(word));
+	*id = flow_id(word);
 	return bpf_map_lookup_elem(&backends, id);
 }
 

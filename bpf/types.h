@@ -106,7 +106,10 @@ struct backend {
 	struct address vip;
 };
 
-#define BACKEND_SHARED 1 /* other services NAT to the same real */
+/* The real's address alone does not tell whose reply a packet is: other
+ * services NAT to it too, or it is registered for every port. Flows then have
+ * an entry for the reply direction. */
+#define BACKEND_SHARED 1
 
 /* One cache line for each (CPU, backend). */
 struct backend_stats {

@@ -65,7 +65,7 @@ static __always_inline int reply(struct packet *p, __u32 *id)
 	*id = real_find(p);
 	b = *id ? bpf_map_lookup_elem(&backends, id) : 0;
 	if (b && b->flags & BACKEND_SHARED)
-		b = track_shared_reply(p, id);
+		b = track_shared_reply(p, b, id);
 	if (!b || b->forward != FORWARD_NAT)
 		return NOT_A_REPLY;
 	if (p->hops <= 1)

@@ -225,6 +225,7 @@ func (c *change) retire() error {
 		}
 	}
 	for id, b := range c.r.backends {
+		c.d.retiring = c.d.retiring || !b.retired && !members[id]
 		b.retired = !members[id]
 	}
 	return errors.Join(errs...)

@@ -52,7 +52,9 @@ type DataPlane struct {
 	links    map[string]*attachment
 	registry *registry
 	idle     [flowStates]uint16
+	drifts   map[uint32]drift
 	limbo    []uint32 // arena regions replaced, maybe still being read
+	retiring bool     // backends were retired since the last reclaim
 	sample   uint32   // of the event stream; 0: nobody listens
 
 	listening sync.Mutex // held by the one Events call
@@ -71,7 +73,7 @@ func Open(o Options) (_ *DataPlane, err error) {
 	if o.ClockShift == 0 {
 		o.ClockShift = clockShift
 	}
-	d := &DataPlane{opts: o, log: o.Log, config: o.Config, links: map[string]*attachment{}}
+	d := &DataPlane{opts: o, log: o.Log, config: o.Config, links: map[string]*attachment{}, drifts: map[uint32]drift{}}
 	d.clock = flowClock{shift: o.ClockShift}
 	if err := d.openMaps(); err != nil {
 		return nil, err

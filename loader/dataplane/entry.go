@@ -66,6 +66,7 @@ func (d *DataPlane) clearCounters(id uint32) {
 func (d *DataPlane) freeBackend(b *backend) {
 	d.mem.backends[b.id].Forward = 0
 	delete(d.registry.backends, b.id)
+	delete(d.drifts, b.id)
 	delete(b.service.ids, b.key)
 	d.registry.freeID.give(b.id)
 }

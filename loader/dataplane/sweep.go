@@ -21,8 +21,12 @@ var stateNames = [flowStates]string{
 	bpf.WeirFlowStateFLOW_REVERSE:     "reverse",
 }
 
-func counted(state uint32) bool {
-	return state >= uint32(bpf.WeirFlowStateFLOW_EMBRYONIC) && state <= uint32(bpf.WeirFlowStateFLOW_STREAM)
+// counted is what a flow in a state adds to its backend's active flows.
+func counted(state uint32) uint64 {
+	if state >= uint32(bpf.WeirFlowStateFLOW_EMBRYONIC) && state <= uint32(bpf.WeirFlowStateFLOW_STREAM) {
+		return 1
+	}
+	return 0
 }
 
 // Sweep expires idle flows by compare-and-swap, so it never disturbs a packet,
@@ -33,9 +37,31 @@ func (d *DataPlane) Sweep() (lb.FlowUse, error) {
 	if err := d.reclaim(); err != nil {
 		return lb.FlowUse{}, err
 	}
-	var states [flowStates]uint64
-	refs := make([]bool, len(d.mem.backends))
-	use := lb.FlowUse{Slots: uint64(len(d.mem.flows)) * flowSlots, ByState: map[string]uint64{}}
+	found := d.scan()
+	use := lb.FlowUse{
+		Slots:   uint64(len(d.mem.flows)) * flowSlots,
+		ByState: map[string]uint64{},
+		Expired: found.expired,
+	}
+	for state, n := range found.states {
+		if n > 0 {
+			use.ByState[stateNames[state]] = n
+		}
+	}
+	d.audit(found.live)
+	return use, d.freeRetired(found.refs)
+}
+
+// found is what one pass over the flow table saw, by state and by backend id.
+type found struct {
+	expired uint64
+	states  [flowStates]uint64
+	refs    []bool   // some word names the backend
+	live    []uint64 // flows that count as active
+}
+
+func (d *DataPlane) scan() found {
+	f := found{refs: make([]bool, len(d.mem.backends)), live: make([]uint64, len(d.mem.backends))}
 	now := d.clock.now()
 	for i := range d.mem.flows {
 		for j := range d.mem.flows[i].Word {
@@ -45,21 +71,46 @@ func (d *DataPlane) Sweep() (lb.FlowUse, error) {
 				continue
 			}
 			if d.expire(at, word, now) {
-				use.Expired++
+				f.expired++
 				continue
 			}
-			states[flowState(word)]++
-			if id := flowID(word); int(id) < len(refs) {
-				refs[id] = true
+			state, id := flowState(word), flowID(word)
+			f.states[state]++
+			if int(id) < len(f.refs) {
+				f.refs[id] = true
+				f.live[id] += counted(state)
 			}
 		}
 	}
-	for state, n := range states {
-		if n > 0 {
-			use.ByState[stateNames[state]] = n
+	return f
+}
+
+// drift is how far a backend's count was from what a sweep found, and in how
+// many sweeps in a row it was just that.
+type drift struct {
+	by   int64
+	seen int
+}
+
+// auditSweeps is how often a drift must be seen before it is believed: counts
+// move while a sweep looks, but hardly ever by the same number three times.
+const auditSweeps = 3
+
+// audit mends a count that a loader left wrong which was killed between the
+// swap that removed a flow and the subtraction.
+func (d *DataPlane) audit(live []uint64) {
+	for id := range d.registry.backends {
+		by := int64(atomic.LoadUint64(&d.mem.active[id]) - live[id])
+		was := d.drifts[id]
+		if by == 0 || by != was.by {
+			was = drift{by: by}
 		}
+		if was.seen++; by != 0 && was.seen >= auditSweeps {
+			atomic.AddUint64(&d.mem.active[id], uint64(-by))
+			was = drift{}
+		}
+		d.drifts[id] = was
 	}
-	return use, d.freeRetired(refs)
 }
 
 // expire removes a word that is idle past its timeout, and accounts for it.
@@ -68,8 +119,8 @@ func (d *DataPlane) expire(at *uint64, word uint64, now uint32) bool {
 	if d.clock.age(word, now) <= uint32(d.idle[state]) || !atomic.CompareAndSwapUint64(at, word, 0) {
 		return false
 	}
-	if counted(state) && int(id) < len(d.mem.active) {
-		atomic.AddUint64(&d.mem.active[id], ^uint64(0))
+	if int(id) < len(d.mem.active) {
+		atomic.AddUint64(&d.mem.active[id], -counted(state))
 	}
 	return true
 }
@@ -95,15 +146,18 @@ func (d *DataPlane) freeRetired(refs []bool) error {
 }
 
 // reclaim frees the regions that were replaced, once no program can still read
-// them.
+// them or put a flow on a backend that was retired.
 func (d *DataPlane) reclaim() error {
+	if len(d.limbo) == 0 && !d.retiring {
+		return nil
+	}
 	if err := grace(); err != nil {
 		return err
 	}
 	for _, at := range d.limbo {
 		d.registry.arena.release(at)
 	}
-	d.limbo = d.limbo[:0]
+	d.limbo, d.retiring = d.limbo[:0], false
 	return nil
 }
 

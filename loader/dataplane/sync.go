@@ -16,8 +16,7 @@ const (
 )
 
 // syncReals makes the maps that recognise replies equal to the NAT backends,
-// those that drain included. A real that several services NAT to is flagged on
-// all of them: their flows then have an entry for the reply direction.
+// those that drain included.
 func (d *DataPlane) syncReals() error {
 	owners := d.realOwners()
 	filter := make([]uint64, len(d.mem.filter))
@@ -49,22 +48,20 @@ func (d *DataPlane) realOwners() map[bpf.WeirRealKey][]uint32 {
 	return owners
 }
 
+// flagShared flags the backends whose replies their address does not tell: see
+// BACKEND_SHARED.
 func (d *DataPlane) flagShared(owners map[bpf.WeirRealKey][]uint32) {
-	type host struct {
-		addr  [4]uint32
-		proto uint8
-	}
-	ports := map[host]int{}
-	anyPort := map[host]bool{}
+	anyPort := map[bpf.WeirRealKey]bool{}
 	for key := range owners {
-		h := host{key.Addr.Word, key.Proto}
-		ports[h]++
-		anyPort[h] = anyPort[h] || key.Port == 0
+		if key.Port == 0 {
+			anyPort[key] = true
+		}
 	}
 	for key, ids := range owners {
-		h := host{key.Addr.Word, key.Proto}
+		host := key
+		host.Port = 0
 		var flags uint8
-		if len(ids) > 1 || anyPort[h] && ports[h] > 1 {
+		if len(ids) > 1 || anyPort[host] {
 			flags = sharedFlag
 		}
 		for _, id := range ids {
