@@ -30,10 +30,10 @@ generate: deps-generate ## the programs in bpf/ and their Go types
 	$(GO) generate ./bpf/...
 
 check-generated: generate ## fails if what is committed is not what the sources make
-	@changes=$$(git status --porcelain -- bpf) || exit 1; \
+	@changes=$$(git status --porcelain -- 'bpf/*_bpfel.*') || exit 1; \
 	if [ -n "$$changes" ]; then \
-		git --no-pager diff --stat -- bpf; echo "$$changes"; \
-		echo "bpf/ is not as committed: run 'make generate' and commit the result"; exit 1; \
+		echo "$$changes"; \
+		echo "what bpf2go makes of bpf/ is not what is committed: run 'make generate' and commit the result"; exit 1; \
 	fi
 
 lint: ## formatting, vet and .golangci.yml

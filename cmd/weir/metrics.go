@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 
@@ -49,7 +50,7 @@ func samples(text io.Reader) ([]sample, error) {
 	for {
 		var family dto.MetricFamily
 		err := d.Decode(&family)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return all, nil
 		}
 		if err != nil {

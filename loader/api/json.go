@@ -63,7 +63,7 @@ func decode(w http.ResponseWriter, r *http.Request, into any) error {
 	if err := d.Decode(into); err != nil {
 		return badf("reading the body: %w", err)
 	}
-	if _, err := d.Token(); err != io.EOF {
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		if err == nil {
 			err = errors.New("data after the JSON value")
 		}
