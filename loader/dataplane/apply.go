@@ -163,6 +163,9 @@ func (c *change) region(have, head uint32, entries []uint32) (uint32, error) {
 // table is region for a table, which services share.
 func (c *change) table(s *service, w *lb.ServiceState) (uint32, *uint32, error) {
 	if w.Service.Forward == lb.L7 {
+		if s.table != 0 {
+			c.share(0)
+		}
 		return 0, nil, nil
 	}
 	t := c.want.Tables[w.Table]
@@ -174,8 +177,7 @@ func (c *change) table(s *service, w *lb.ServiceState) (uint32, *uint32, error) 
 		return s.table, slots, nil
 	}
 	if at, ok := c.tables[w.Table]; ok {
-		c.r.arena.hold(at)
-		c.undo = append(c.undo, func() { c.r.arena.release(at) })
+		c.share(at)
 		return at, slots, nil
 	}
 	at, err := c.region(s.table, tableHead(t), t.Slots)
@@ -183,6 +185,12 @@ func (c *change) table(s *service, w *lb.ServiceState) (uint32, *uint32, error) 
 		c.tables[w.Table] = at
 	}
 	return at, slots, err
+}
+
+// share holds a region for one more service.
+func (c *change) share(at uint32) {
+	c.r.arena.hold(at)
+	c.undo = append(c.undo, func() { c.r.arena.release(at) })
 }
 
 // publish switches a service to its new table and members.
