@@ -1,0 +1,69 @@
+package e2e
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"weir/loader/lb"
+	"weir/loader/netlab"
+)
+
+const (
+	socketPath = runDir + "/weir.sock"
+	configPath = runDir + "/weir.yaml"
+	stateDir   = runDir + "/state"
+	poolName   = "web"
+	service    = "web"
+)
+
+// settings are the top-level keys of a configuration as YAML.
+type settings map[string]string
+
+// with is a copy in which some keys are set.
+func (s settings) with(more settings) settings {
+	all := maps.Clone(s)
+	maps.Copy(all, more)
+	return all
+}
+
+func defaultSettings() settings {
+	return settings{
+		"interfaces": "[" + netlab.NIC + "]",
+		"xdp_mode":   "native",
+		"pin_dir":    pinDir,
+		"socket":     socketPath,
+		"state_dir":  stateDir,
+		"limits":     "{flows: 100000}",
+	}
+}
+
+// configuration is one service and its pool.
+type configuration struct {
+	settings  settings
+	algorithm string
+	forward   lb.Forward
+	vip       lb.VIP
+	backends  []lb.Backend
+}
+
+func (c configuration) text() string {
+	var b strings.Builder
+	for _, key := range slices.Sorted(maps.Keys(c.settings)) {
+		fmt.Fprintf(&b, "%s: %s\n", key, c.settings[key])
+	}
+	fmt.Fprintf(&b, "pools:\n  - name: %s\n    algorithm: %s\n    backends:\n", poolName, c.algorithm)
+	for _, x := range c.backends {
+		fmt.Fprintf(&b, "      - {address: %q, weight: %d}\n", x.Endpoint(), x.Weight)
+	}
+	fmt.Fprintf(&b, "services:\n  - {name: %s, vip: %q, forward: %s, pool: %s}\n", service, c.vip, c.forward, poolName)
+	return b.String()
+}
+
+// endpoint is where clients of the service connect to.
+func (c configuration) endpoint() netip.AddrPort { return netip.AddrPortFrom(c.vip.Addr, c.vip.Port) }
+
+// ref is how verbs name a backend.
+func ref(s *server) string { return poolName + "/" + s.endpoint.String() }

@@ -1,0 +1,136 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"syscall"
+	"testing"
+
+	"weir/loader/lb"
+	"weir/loader/netlab"
+)
+
+// plan says what a lab is built of. The zero value is IPv4 TCP by nat with
+// Maglev over three backends of weight 1.
+type plan struct {
+	forward   lb.Forward
+	family    int
+	proto     lb.Proto
+	algorithm string
+	weights   []lb.Weight
+}
+
+func (p plan) withDefaults() plan {
+	if p.forward == 0 {
+		p.forward = lb.NAT
+	}
+	if p.family == 0 {
+		p.family = 4
+	}
+	if p.proto == 0 {
+		p.proto = lb.TCP
+	}
+	if p.algorithm == "" {
+		p.algorithm = "maglev"
+	}
+	if p.weights == nil {
+		p.weights = []lb.Weight{1, 1, 1}
+	}
+	return p
+}
+
+func (p plan) String() string {
+	p = p.withDefaults()
+	return fmt.Sprintf("%s-v%d-%s-%s", p.forward, p.family, p.proto, p.algorithm)
+}
+
+// lab is a network with servers in it; start adds the daemon.
+type lab struct {
+	*netlab.Topology
+	config  configuration
+	servers []*server
+	daemon  *daemon
+}
+
+// newLab builds it without a daemon; all of it goes with the test.
+func newLab(t *testing.T, p plan) *lab {
+	t.Helper()
+	p = p.withDefaults()
+	topo, err := netlab.New(netlab.Options{Prefix: prefix, Backends: len(p.weights), Forward: p.forward, Family: p.family})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := topo.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	l := &lab{Topology: topo, config: configuration{
+		settings: defaultSettings(), algorithm: p.algorithm, forward: p.forward,
+		vip: lb.VIP{Addr: topo.VIP, Port: 80, Proto: p.proto},
+	}}
+	for i, host := range topo.Backends {
+		s := newServer(t, host, l.config)
+		l.servers = append(l.servers, s)
+		l.config.backends = append(l.config.backends, lb.Backend{Addr: s.endpoint.Addr(), Port: s.endpoint.Port(), Weight: p.weights[i]})
+	}
+	t.Cleanup(func() {
+		for _, dir := range []string{pinDir, otherPins} {
+			if err := removePins(dir); err != nil {
+				t.Error(err)
+			}
+		}
+		if err := os.RemoveAll(stateDir); err != nil {
+			t.Error(err)
+		}
+	})
+	return l
+}
+
+// start runs the daemon on the configuration and waits until it serves.
+func start(t *testing.T, p plan) *lab {
+	t.Helper()
+	l := newLab(t, p)
+	l.write(t, l.config)
+	l.run(t)
+	return l
+}
+
+func (l *lab) write(t *testing.T, c configuration) {
+	t.Helper()
+	if err := os.WriteFile(configPath, []byte(c.text()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// run starts a daemon; the one before must have ended.
+func (l *lab) run(t *testing.T) {
+	t.Helper()
+	l.daemon = spawn(t, l.Balancer, "-c", configPath)
+	l.daemon.awaitReady(t, socketPath)
+}
+
+// restart ends the daemon with a signal and starts the next.
+func (l *lab) restart(t *testing.T, s syscall.Signal) {
+	t.Helper()
+	l.daemon.end(t, s)
+	l.run(t)
+}
+
+// accepted is what all servers counted.
+func (l *lab) accepted() uint64 {
+	var sum uint64
+	for _, s := range l.servers {
+		sum += s.accepted.Load()
+	}
+	return sum
+}
+
+// perServer is what each server counted.
+func (l *lab) perServer() []uint64 {
+	all := make([]uint64, len(l.servers))
+	for i, s := range l.servers {
+		all[i] = s.accepted.Load()
+	}
+	return all
+}

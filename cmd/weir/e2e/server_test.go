@@ -1,0 +1,157 @@
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"weir/loader/lb"
+	"weir/loader/netlab"
+)
+
+// server is the server of one backend. It counts what reaches it by itself,
+// so that nothing has to be believed.
+type server struct {
+	endpoint netip.AddrPort
+	accepted atomic.Uint64 // connections or, of UDP, datagrams
+	last     atomic.Int64  // when the last came, in ns of the epoch
+}
+
+func (s *server) count() {
+	s.last.Store(time.Now().UnixNano())
+	s.accepted.Add(1)
+}
+
+func (s *server) lastCame() time.Time { return time.Unix(0, s.last.Load()) }
+
+// name is what the server answers, so that clients see whom they reached.
+func (s *server) name() string { return s.endpoint.String() }
+
+func newServer(t *testing.T, h netlab.Host, c configuration) *server {
+	t.Helper()
+	s := &server{endpoint: netip.AddrPortFrom(h.Addr, backendPort(c))}
+	local := s.endpoint
+	if c.forward == lb.DSR {
+		local = c.endpoint()
+	}
+	if c.vip.Proto == lb.UDP {
+		s.serveUDP(t, h.NS, local)
+		return s
+	}
+	s.serveHTTP(t, h.NS, local)
+	return s
+}
+
+// backendPort: with DSR packets keep the client's destination port.
+func backendPort(c configuration) uint16 {
+	if c.forward == lb.DSR {
+		return c.vip.Port
+	}
+	return c.vip.Port + 8000
+}
+
+func (s *server) serveHTTP(t *testing.T, ns *netlab.NS, local netip.AddrPort) {
+	t.Helper()
+	listener, err := ns.Listen("tcp", local.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, s.name()) })
+	mux.HandleFunc("GET /stream", s.stream)
+	srv := &http.Server{Handler: mux, ConnState: func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			s.count()
+		}
+	}}
+	background(t, func() error { return srv.Serve(listener) }, srv.Close)
+}
+
+func (s *server) serveUDP(t *testing.T, ns *netlab.NS, local netip.AddrPort) {
+	t.Helper()
+	conn, err := listenUDP(ns, local)
+	if err != nil {
+		t.Fatal(err)
+	}
+	background(t, func() error { return s.echo(conn) }, conn.Close)
+}
+
+// echo answers each datagram with itself and the server's name.
+func (s *server) echo(conn *net.UDPConn) error {
+	buf := make([]byte, 2048)
+	for {
+		n, from, err := conn.ReadFromUDPAddrPort(buf)
+		if err != nil {
+			return err
+		}
+		s.count()
+		if _, err := conn.WriteToUDPAddrPort(append(buf[:n:n], s.name()...), from); err != nil {
+			return err
+		}
+	}
+}
+
+func listenUDP(ns *netlab.NS, local netip.AddrPort) (conn *net.UDPConn, err error) {
+	err = ns.Do(func() (err error) {
+		conn, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(local))
+		return err
+	})
+	return conn, err
+}
+
+// background serves until the test ends, which waits for it.
+func background(t *testing.T, serve, stop func() error) {
+	done := make(chan error, 1)
+	go func() { done <- serve() }()
+	t.Cleanup(func() {
+		err := stop()
+		if served := <-done; !errors.Is(served, net.ErrClosed) && !errors.Is(served, http.ErrServerClosed) {
+			err = errors.Join(err, served)
+		}
+		if err != nil {
+			t.Error("server:", err)
+		}
+	})
+}
+
+// streamTick is how often a stream sends a piece.
+const streamTick = 20 * time.Millisecond
+
+// stream sends the first bytes=N of the known noise at rate=M bytes a second.
+func (s *server) stream(w http.ResponseWriter, r *http.Request) {
+	total, err1 := strconv.ParseInt(r.FormValue("bytes"), 10, 64)
+	rate, err2 := strconv.ParseInt(r.FormValue("rate"), 10, 64)
+	if err := errors.Join(err1, err2); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	w.Header().Set("Content-Length", strconv.FormatInt(total, 10))
+	w.Header().Set("X-Backend", s.name())
+	tick := time.NewTicker(streamTick)
+	defer tick.Stop()
+	piece := rate * int64(streamTick) / int64(time.Second)
+	for data := noise(total); ; {
+		_, err := io.CopyN(w, data, piece)
+		if err != nil || http.NewResponseController(w).Flush() != nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-r.Context().Done():
+			return
+		}
+	}
+}
+
+// noise is n bytes that are always the same and never repeat.
+func noise(n int64) io.Reader {
+	return io.LimitReader(rand.NewChaCha8([32]byte([]byte(fmt.Sprintf("%-32s", "weir e2e")))), n)
+}
