@@ -140,7 +140,9 @@ __noinline int flow_change(struct flow_set *set, __u32 tag, __u32 now, __u32 slo
 		return 0;
 	for (int i = 0; i < FLOW_TRIES; i++) {
 		word = load_once(set->word[slot & FLOW_SLOT_MASK]);
-		if (word >> 32 != tag || (flow_finished(word) && state != FLOW_CLOSED))
+		if (word >> 32 != tag)
+			return 0;
+		if (flow_finished(word) && state != FLOW_CLOSED && state != flow_state(word))
 			return 0;
 		new = flow_word(tag, flow_id(word), now, state);
 		if (!flow_swap(set, slot, word, new))

@@ -8,7 +8,7 @@ static __always_inline bool opens(const struct packet *p)
 }
 
 /* Ends the flow of this 5-tuple if it is `id`'s. 1 if this closed it. */
-__noinline int track_end(struct tuple *t, __u32 id)
+__noinline int track_end(struct tuple *t, __u32 id, __u32 state)
 {
 	struct flow_at at;
 	__u64 word;
@@ -19,7 +19,7 @@ __noinline int track_end(struct tuple *t, __u32 id)
 	word = flow_find(&at, &slot);
 	if (!word || flow_id(word) != id)
 		return 0;
-	return flow_move(&at, slot, word, FLOW_CLOSED);
+	return flow_move(&at, slot, word, state);
 }
 
 /* Stores the reply direction of a flow to a real that other services NAT to as
@@ -40,9 +40,10 @@ __noinline int track_reverse(struct tuple *t, __u32 id)
 	return flow_store(at.set, at.tag, at.now, &v, flow_want(id, FLOW_REVERSE)) == id;
 }
 
-/* The flow has ended: so has its reply direction, and its 5-tuple can be used
- * again. */
-static __always_inline void track_ended(const struct packet *p, const struct backend *b, __u32 id)
+/* The flow has ended, as `state` says: so has its reply direction, and its
+ * 5-tuple can be used again. */
+static __always_inline void track_ended(const struct packet *p, const struct backend *b, __u32 id,
+					__u32 state)
 {
 	struct tuple t;
 
@@ -50,7 +51,7 @@ static __always_inline void track_ended(const struct packet *p, const struct bac
 	if (!feature_nat || !(b->flags & BACKEND_SHARED))
 		return;
 	nat_reply_tuple(p, b, &t);
-	track_end(&t, id);
+	track_end(&t, id, state);
 }
 
 /* A stored flow: its backend, or 0 if the packet starts a new one. */
@@ -63,7 +64,7 @@ static __always_inline struct backend *track_hit(const struct packet *p, const s
 	if (!b || !b->forward || (flow_finished(word) && opens(p)))
 		return 0;
 	if (flow_move(at, slot, word, state))
-		track_ended(p, b, id);
+		track_ended(p, b, id, state);
 	return b;
 }
 
@@ -145,22 +146,52 @@ static __always_inline struct backend *track_shared_reply(const struct packet *p
 	return bpf_map_lookup_elem(&backends, id);
 }
 
-/* A backend that resets a connection ends its flow. */
-static __always_inline void track_reply(const struct packet *p, const struct backend *b, __u32 id)
+enum replied {
+	REPLIED_NOT = 0,
+	REPLIED,
+	REPLIED_CLOSED, /* and closed its flow */
+};
+
+/* The flow of a request, by a packet from id's real that may be a reply to it.
+ * Where all slots are live the flow may be one that was not stored. */
+__noinline int track_replied(struct tuple *t, __u32 id, __u32 resets)
+{
+	struct flow_at at;
+	struct victim v;
+	__u64 word;
+	__u32 slot;
+
+	if (!t || !flow_locate(&at, hash_of(flow_key, t)))
+		return REPLIED_NOT;
+	word = flow_find(&at, &slot);
+	if (!word)
+		return flow_victim(at.set, at.tag, at.now, &v) ? REPLIED_NOT : REPLIED;
+	if (flow_id(word) != id)
+		return REPLIED_NOT;
+	if (flow_move(&at, slot, word, resets ? FLOW_CLOSED : flow_state(word)))
+		return REPLIED_CLOSED;
+	return REPLIED;
+}
+
+/* Is a packet from a real a reply, or the real's own traffic: to a health
+ * check, or to who talks to it directly? A reply keeps its flow alive; a
+ * backend that resets a connection ends it. */
+static __always_inline bool track_reply(const struct packet *p, const struct backend *b, __u32 id)
 {
 	struct tuple t;
+	int replied;
 
-	if (!(p->tcp_flags & TCP_RST))
-		return;
 	nat_request_tuple(p, b, &t);
-	if (!track_end(&t, id))
-		return;
+	replied = track_replied(&t, id, p->tcp_flags & TCP_RST);
+	if (replied != REPLIED_CLOSED)
+		return replied;
 	event_send(p, EVENT_FLOW_CLOSED, 0, id);
 	if (!(b->flags & BACKEND_SHARED))
-		return;
+		return true;
 	packet_source(p, &t.src);
 	packet_destination(p, &t.dst);
 	t.sport = p->sport;
 	t.dport = p->dport;
-	track_end(&t, id);
+	track_end(&t, id, FLOW_CLOSED);
+	return true;
 }

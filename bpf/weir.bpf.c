@@ -66,13 +66,12 @@ static __always_inline int reply(struct packet *p, __u32 *id)
 	b = *id ? bpf_map_lookup_elem(&backends, id) : 0;
 	if (b && b->flags & BACKEND_SHARED)
 		b = track_shared_reply(p, b, id);
-	if (!b || b->forward != FORWARD_NAT)
+	if (!b || b->forward != FORWARD_NAT || !track_reply(p, b, *id))
 		return NOT_A_REPLY;
 	if (p->hops <= 1)
 		return refusal(DROP_TTL);
 	if (nat_lacks_checksum(p))
 		return refusal(DROP_NO_CHECKSUM);
-	track_reply(p, b, *id);
 	nat_source(p, b);
 	s = stats_of(*id);
 	if (s) {

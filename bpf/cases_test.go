@@ -1,0 +1,49 @@
+package bpf_test
+
+import "testing"
+
+// table is a named list of cases.
+type table struct {
+	name  string
+	cases []packetCase
+}
+
+func tables() []table {
+	var out []table
+	for _, f := range []family{ip4, ip6} {
+		out = append(out,
+			table{f.name + " to DSR", append(requestCases(f, dsr), flowCases(f, dsr)...)},
+			table{f.name + " to NAT", append(requestCases(f, nat), flowCases(f, nat)...)},
+			table{f.name + " TTL", ttlCases(f)},
+			table{f.name + " services", serviceCases(f)},
+			table{f.name + " changes", changeCases(f)},
+			table{f.name + " replies", replyCases(f)},
+			table{f.name + " shared reals", sharedCases(f)},
+		)
+	}
+	return out
+}
+
+func TestPackets(t *testing.T) {
+	l := newLab(t)
+	n := 0
+	for _, table := range tables() {
+		t.Run(table.name, func(t *testing.T) {
+			for _, c := range table.cases {
+				t.Run(c.name, func(t *testing.T) { l.runCase(t, c) })
+			}
+		})
+		n += len(table.cases)
+	}
+	t.Logf("%d cases", n)
+}
+
+// Programs without a NAT service are loaded without that code.
+func TestPacketsWithoutNAT(t *testing.T) {
+	l := newLab(t)
+	for _, f := range []family{ip4, ip6} {
+		for _, c := range append(requestCases(f, dsr), flowCases(f, dsr)...) {
+			t.Run(f.name+" "+c.name, func(t *testing.T) { l.runCase(t, c) })
+		}
+	}
+}
