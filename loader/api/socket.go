@@ -56,14 +56,33 @@ func lockSocket(path string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		err = errDaemonRuns
-	}
-	if err != nil {
+	if err := waitLock(f, path); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
+}
+
+// dyingTimeout is how long a killed daemon may need to give its files back.
+const dyingTimeout = 3 * time.Second
+
+// waitLock gives up at once if the holder of the lock answers on the socket.
+func waitLock(f *os.File, path string) error {
+	late := time.Now().Add(dyingTimeout)
+	for {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return err
+		}
+		if answers(path) || time.Now().After(late) {
+			return errDaemonRuns
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+func answers(path string) bool {
+	conn, err := net.DialTimeout("unix", path, time.Second)
+	return err == nil && conn.Close() == nil
 }
 
 var errDaemonRuns = errors.New("another daemon serves it: stop that one first, or give this one its own socket")
@@ -101,9 +120,8 @@ func removeStale(path string) error {
 	if info.Mode().Type() != fs.ModeSocket {
 		return errors.New("exists and is not a socket; name another path, or remove it")
 	}
-	conn, err := net.DialTimeout("unix", path, time.Second)
-	if err == nil {
-		return errors.Join(errDaemonRuns, conn.Close())
+	if answers(path) {
+		return errDaemonRuns
 	}
 	return os.Remove(path)
 }

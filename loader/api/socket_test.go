@@ -90,3 +90,28 @@ func TestListenRefuses(t *testing.T) {
 		conn.Close()
 	}
 }
+
+func TestListenWaitsForADyingDaemon(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "weir.sock")
+	dying, err := Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := dying.(*lockedListener).Listener.Close(); err != nil { // nobody answers, the lock is held
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		l, err := Listen(path)
+		if err == nil {
+			err = l.Close()
+		}
+		done <- err
+	}()
+	if err := dying.(*lockedListener).lock.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}

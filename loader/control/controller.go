@@ -113,6 +113,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	if err := c.reconcile(c.want); err != nil {
 		return fmt.Errorf("applying the configuration: %w", err)
 	}
+	c.opts.Log.Info("configuration in force", "services", len(c.want.config.Services), "pools", len(c.want.config.Pools))
 	c.sweep()
 	pumping.Go(func() { c.newPump().run(ctx) })
 	c.loop(ctx)

@@ -3,6 +3,7 @@ package daemon
 import (
 	"errors"
 	"log/slog"
+	"time"
 
 	"weir/loader/dataplane"
 	"weir/loader/lb"
@@ -11,7 +12,7 @@ import (
 
 // OpenKernel opens this network namespace's data plane and next hops.
 func OpenKernel(c lb.Config, log *slog.Logger) (*Kernel, error) {
-	data, err := dataplane.Open(dataplane.Options{Config: c, Log: log})
+	data, err := openData(c, log)
 	if err != nil {
 		return nil, err
 	}
@@ -23,4 +24,19 @@ func OpenKernel(c lb.Config, log *slog.Logger) (*Kernel, error) {
 		hops.Close()
 		return data.Close()
 	}}, nil
+}
+
+// dyingTimeout is how long a killed daemon may need to give its files back.
+const dyingTimeout = 3 * time.Second
+
+// openData waits for the lock of a daemon that was killed a moment ago.
+func openData(c lb.Config, log *slog.Logger) (*dataplane.DataPlane, error) {
+	late := time.Now().Add(dyingTimeout)
+	for {
+		data, err := dataplane.Open(dataplane.Options{Config: c, Log: log})
+		if !errors.Is(err, dataplane.ErrInUse) || time.Now().After(late) {
+			return data, err
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
 }
