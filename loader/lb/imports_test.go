@@ -41,6 +41,7 @@ var rules = map[string]rule{
 	"weir/loader/api/client": {imports: []string{"weir/loader/lb", "weir/loader/api/wire"}},
 	"weir/loader/api/wire":   {imports: []string{"weir/loader/lb"}, stdOnly: true},
 	"weir/cmd":               {imports: []string{anything}},
+	"weir/vm-tests":          {imports: []string{anything}},
 }
 
 func TestImportsPointOneWay(t *testing.T) {
