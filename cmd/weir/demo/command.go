@@ -28,6 +28,10 @@ Everything is removed at the end. Needs root and nothing else.`,
 	}
 	f.register(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		// The root command's -o json asks for the same as --json.
+		if output := cmd.Flag("output"); output != nil && output.Value.String() == "json" {
+			f.json = true
+		}
 		opts, err := f.options(cmd.Flags().Changed)
 		if err != nil {
 			return err

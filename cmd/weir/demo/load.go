@@ -22,22 +22,23 @@ type load struct {
 	first    atomic.Pointer[error] // the first failure
 }
 
-// phase is how hard to drive. One worker in keepAliveEvery makes requests on
-// connections that it keeps, the others one request per connection.
+// phase is how hard to drive. One worker in keepAliveEvery makes several
+// requests on each connection, the others one.
 type phase struct {
-	workers  int
-	interval time.Duration // between the starts of one worker's connections
+	workers   int
+	keepAlive int           // requests of a kept connection
+	interval  time.Duration // between the starts of one worker's connections
 }
 
 const (
-	keepAliveEvery    = 4
-	keepAliveRequests = 50
+	keepAliveEvery = 4
+	failurePause   = 20 * time.Millisecond
 )
 
-func fullLoad() phase { return phase{workers: 16} }
+func fullLoad() phase { return phase{workers: 16, keepAlive: 50} }
 
 // lightLoad makes 400 connections per second, enough to see shares within one.
-func lightLoad() phase { return phase{workers: 4, interval: 10 * time.Millisecond} }
+func lightLoad() phase { return phase{workers: 4, keepAlive: 5, interval: 10 * time.Millisecond} }
 
 func newLoad(topo *netlab.Topology, servers []*server) *load {
 	l := &load{
@@ -74,12 +75,17 @@ func (l *load) drive(ctx context.Context, p phase) error {
 func (l *load) work(ctx context.Context, p phase, worker int) {
 	requests := 1
 	if worker%keepAliveEvery == 0 {
-		requests = keepAliveRequests
+		requests = p.keepAlive
 	}
 	c := newClient(l.vip, l.bodies)
 	start := time.Now()
 	for n := worker; ctx.Err() == nil; n++ {
-		c.connection(l.sources[n%len(l.sources)], requests, l.count)
+		c.connection(l.sources[n%len(l.sources)], requests, func(d time.Duration, err error) {
+			l.count(d, err)
+			if err != nil { // what is down shall not be hammered
+				sleep(ctx, failurePause)
+			}
+		})
 		start = start.Add(p.interval)
 		if pause := time.Until(start); p.interval > 0 && pause > 0 {
 			sleep(ctx, pause)

@@ -48,7 +48,7 @@ func straight(t *testing.T, family int) {
 	before := s.accepted.Load()
 	short, stop := context.WithTimeout(ctx, 300*time.Millisecond)
 	defer stop()
-	if err := l.drive(short, phase{workers: 3}); err != nil {
+	if err := l.drive(short, phase{workers: 3, keepAlive: 50}); err != nil {
 		t.Fatal(err)
 	}
 	if err := l.failure(); err != nil {
@@ -57,7 +57,7 @@ func straight(t *testing.T, family int) {
 	requests, connections := l.requests.Load(), s.accepted.Load()-before
 	t.Logf("%d requests on %d connections", requests, connections)
 	// Worker 0 makes many requests per connection, the others one.
-	if connections < 10 || requests < connections+keepAliveRequests-1 {
+	if connections < 10 || requests < connections+49 {
 		t.Errorf("%d requests on %d connections in 300 ms: too few", requests, connections)
 	}
 	if p := l.latency.read(); p.quantile(0.5) == 0 || p.quantile(0.5) > p.quantile(0.99) {
