@@ -17,6 +17,13 @@ const volatile __u32 flow_sets = 1;
 const volatile __u32 backend_ids = 1; /* entries of `backends` */
 
 const volatile bool feature_nat = true;
+const volatile bool feature_tunnel = true;
+
+/* Tunnels: what an outer source address begins with; the flow's hash fills the
+ * rest (16 and 64 bits), so that a backend's receive queues spread. */
+const volatile __u32 tunnel_source4;
+const volatile __u32 tunnel_source6[2];
+const volatile __u16 gue_port;
 
 /* The flow clock is CLOCK_MONOTONIC >> clock_shift, in 11 bits. */
 const volatile __u32 clock_shift = 32;

@@ -12,13 +12,19 @@ static __always_inline int transmit(const struct packet *p, __u32 ifindex)
 {
 	if (ifindex == p->ctx->ingress_ifindex)
 		return XDP_TX;
-	return bpf_redirect(ifindex, 0);
+	return bpf_redirect(ifindex, 0) == XDP_REDIRECT ? XDP_REDIRECT : lost();
 }
 
-/* To the backend. */
-static __always_inline int forward(struct packet *p, __u32 id, const struct backend *b)
+static __always_inline bool is_tunnel(const struct backend *b)
+{
+	return b->forward == FORWARD_IPIP || b->forward == FORWARD_GUE;
+}
+
+/* To the backend. hash: the flow's. */
+static __always_inline int forward(struct packet *p, __u32 id, const struct backend *b, __u32 hash)
 {
 	struct backend_stats *s;
+	int refused;
 
 	if (!b->ifindex)
 		return refusal(DROP_NO_NEXT_HOP);
@@ -30,6 +36,11 @@ static __always_inline int forward(struct packet *p, __u32 id, const struct back
 		if (nat_lacks_checksum(p))
 			return refusal(DROP_NO_CHECKSUM);
 		nat_destination(p, b);
+	}
+	if (feature_tunnel && is_tunnel(b)) {
+		refused = encapsulate(p, b, hash);
+		if (refused)
+			return refused;
 	}
 	s = stats_of(id);
 	if (s) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* The backend of a new flow. A table is an arena region: a head with the
- * picker (high 8 bits) and the number of entries, then that many slots. A
- * slot indexes the service's member list, which holds backend ids. */
+ * picker (high 8 bits) and the number of entries, then that many entries: a
+ * slot (low 16 bits), which indexes the service's member list of backend ids,
+ * and for pickers that compare loads a weight (high 16 bits). */
 #pragma once
 
 #define TABLE_SIZE_MASK 0xffffff
@@ -22,6 +23,60 @@ static __always_inline __u32 cursor_next(__u32 service)
 	return cursor ? __sync_fetch_and_add(cursor, 1) : 0;
 }
 
+#define LEAST_MAX 32
+#define ENTRY_SLOT 0xffff
+#define ENTRY_WEIGHT_SHIFT 16
+
+struct candidate {
+	__u64 load; /* flows it would have */
+	__u32 weight;
+	__u32 id;
+};
+
+static __always_inline void candidate_get(struct candidate *c, __u32 table, __u32 members,
+					  __u32 index)
+{
+	__u32 entry = arena_read(table + 1 + index);
+	__u64 *count;
+
+	c->id = arena_read(members + 1 + (entry & ENTRY_SLOT));
+	c->weight = entry >> ENTRY_WEIGHT_SHIFT;
+	count = bpf_map_lookup_elem(&active, &c->id);
+	c->load = count ? load_once(*count) + 1 : 1;
+}
+
+/* Fewer flows for its weight. */
+static __always_inline bool candidate_less(const struct candidate *a, const struct candidate *b)
+{
+	return a->load * b->weight < b->load * a->weight;
+}
+
+/* The least loaded of all entries; of equals the first from `start` on. */
+__noinline int pick_least(__u32 table, __u32 members, __u32 size, __u32 start)
+{
+	struct candidate best, c;
+
+	if (!size)
+		return 0;
+	candidate_get(&best, table, members, start % size);
+	for (__u32 i = 1; i < LEAST_MAX && i < size; i++) {
+		candidate_get(&c, table, members, (start + i) % size);
+		if (candidate_less(&c, &best))
+			best = c;
+	}
+	return best.id;
+}
+
+/* The less loaded of two (Mitzenmacher, "The Power of Two Choices"). */
+__noinline int pick_two(__u32 table, __u32 members, __u32 size, __u64 hash)
+{
+	struct candidate a, b;
+
+	candidate_get(&a, table, members, (hash >> 32) * size >> 32);
+	candidate_get(&b, table, members, (hash & 0xffffffff) * size >> 32);
+	return candidate_less(&b, &a) ? b.id : a.id;
+}
+
 /* steady: choose by hash whatever the picker, so that packets of a flow that
  * is not stored, or was not seen from its start, choose alike. 0: no backend
  * takes new flows. */
@@ -30,13 +85,21 @@ static __always_inline __u32 pick(const struct service *s, __u32 service, const 
 {
 	__u64 ref = load_once(s->ref);
 	__u32 table = ref, members = ref >> 32;
-	__u32 head = arena_read(table), size = head & TABLE_SIZE_MASK, index;
+	__u32 head = arena_read(table), size = head & TABLE_SIZE_MASK;
+	__u32 picker = steady ? PICK_HASH : head >> TABLE_PICKER_SHIFT, index;
+	__u64 hash;
 
 	if (!size)
 		return 0;
-	if (head >> TABLE_PICKER_SHIFT == PICK_CURSOR && !steady)
+	if (picker == PICK_CURSOR) {
 		index = cursor_next(service) % size;
-	else
-		index = (hash_packet(pick_key, p) >> 32) * size >> 32;
-	return arena_read(members + 1 + arena_read(table + 1 + index));
+	} else {
+		hash = hash_packet(pick_key, p);
+		if (picker == PICK_LEAST)
+			return pick_least(table, members, size, hash >> 32);
+		if (picker == PICK_TWO)
+			return pick_two(table, members, size, hash);
+		index = (hash >> 32) * size >> 32;
+	}
+	return arena_read(members + 1 + (arena_read(table + 1 + index) & ENTRY_SLOT));
 }

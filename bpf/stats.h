@@ -18,6 +18,13 @@ static __always_inline struct backend_stats *stats_of(__u32 id)
 	return bpf_map_lookup_elem(&stats, &key);
 }
 
+/* For a packet whose headers can no longer be read. */
+static __always_inline int lost(void)
+{
+	count_reason(DROP_INTERNAL);
+	return XDP_DROP;
+}
+
 /* A verdict of XDP is not negative; a refusal names its reason instead, and
  * the entry counts it. */
 static __always_inline int refusal(__u32 reason)

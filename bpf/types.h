@@ -9,6 +9,8 @@ enum forward {
 	FORWARD_NAT = 1,
 	FORWARD_DSR = 2,
 	FORWARD_L7 = 3,
+	FORWARD_IPIP = 4,
+	FORWARD_GUE = 5,
 };
 
 /* Kept in the head of a table, so that entries and the way to choose one of
@@ -16,6 +18,8 @@ enum forward {
 enum picker {
 	PICK_HASH = 1,   /* Maglev */
 	PICK_CURSOR = 2, /* round robin over a schedule */
+	PICK_LEAST = 3,  /* least connection of all entries; they hold weights */
+	PICK_TWO = 4,    /* less loaded of two chosen by hash; likewise */
 };
 
 enum flow_state {
@@ -41,6 +45,7 @@ enum reason {
 	DROP_NO_CHECKSUM,     /* UDP over IPv6 without checksum cannot be NATed */
 	DROP_NO_ROUTE,        /* reply: no route to the client */
 	DROP_NO_FORWARDING,   /* reply: the forwarding sysctl is off */
+	DROP_TOO_BIG,         /* with its tunnel header, for the way to the backend */
 	DROP_EXTENSIONS,      /* more IPv6 extension headers than we follow */
 	DROP_INTERNAL,        /* cannot happen */
 	PASS_NOT_IP,          /* ARP and the like */
@@ -91,7 +96,7 @@ struct service {
  * VIP to the backend; their complements undo it. */
 struct backend {
 	__u8 dst_mac[6];
-	__u16 ip_delta; /* IPv4 header: address */
+	__u16 ip_delta; /* IPv4 header: address; tunnels: the outer header's sum */
 	__u8 src_mac[6];
 	__u16 l4_delta; /* TCP/UDP: address and, unless any-port, port */
 	__u32 ifindex;
@@ -102,7 +107,8 @@ struct backend {
 	__u16 vip_port;
 	__u16 service;
 	__u8 proto;
-	__u8 pad[3];
+	__u8 family; /* of addr: 4 or 6 */
+	__u16 mtu;   /* of the way there, bytes */
 	struct address vip;
 };
 

@@ -24,6 +24,7 @@
 #include "service.h"
 #include "pick.h"
 #include "nat.h"
+#include "encap.h"
 #include "forward.h"
 #include "track.h"
 
@@ -51,7 +52,7 @@ static __always_inline int request(struct packet *p, __u32 *id)
 		if (!b)
 			return refusal(DROP_INTERNAL);
 	}
-	return forward(p, *id, b);
+	return forward(p, *id, b, at.tag);
 }
 
 /* From a backend that we NAT to, or NOT_A_REPLY. */

@@ -35,7 +35,8 @@ type WeirBackend struct {
 	VipPort uint16
 	Service uint16
 	Proto   uint8
-	Pad     [3]uint8
+	Family  uint8
+	Mtu     uint16
 	Vip     struct {
 		_    structs.HostLayout
 		Word [4]uint32
@@ -110,6 +111,8 @@ const (
 	WeirForwardFORWARD_NAT  WeirForward = 1
 	WeirForwardFORWARD_DSR  WeirForward = 2
 	WeirForwardFORWARD_L7   WeirForward = 3
+	WeirForwardFORWARD_IPIP WeirForward = 4
+	WeirForwardFORWARD_GUE  WeirForward = 5
 )
 
 type WeirNode struct {
@@ -126,6 +129,8 @@ type WeirPicker uint32
 const (
 	WeirPickerPICK_HASH   WeirPicker = 1
 	WeirPickerPICK_CURSOR WeirPicker = 2
+	WeirPickerPICK_LEAST  WeirPicker = 3
+	WeirPickerPICK_TWO    WeirPicker = 4
 )
 
 type WeirRealKey struct {
@@ -151,16 +156,17 @@ const (
 	WeirReasonDROP_NO_CHECKSUM   WeirReason = 6
 	WeirReasonDROP_NO_ROUTE      WeirReason = 7
 	WeirReasonDROP_NO_FORWARDING WeirReason = 8
-	WeirReasonDROP_EXTENSIONS    WeirReason = 9
-	WeirReasonDROP_INTERNAL      WeirReason = 10
-	WeirReasonPASS_NOT_IP        WeirReason = 11
-	WeirReasonPASS_VLAN          WeirReason = 12
-	WeirReasonPASS_NOT_VIP       WeirReason = 13
-	WeirReasonPASS_MALFORMED     WeirReason = 14
-	WeirReasonPASS_LOCAL         WeirReason = 15
-	WeirReasonPASS_NO_NEIGHBOUR  WeirReason = 16
-	WeirReasonPASS_TOO_BIG       WeirReason = 17
-	WeirReasonREASONS            WeirReason = 18
+	WeirReasonDROP_TOO_BIG       WeirReason = 9
+	WeirReasonDROP_EXTENSIONS    WeirReason = 10
+	WeirReasonDROP_INTERNAL      WeirReason = 11
+	WeirReasonPASS_NOT_IP        WeirReason = 12
+	WeirReasonPASS_VLAN          WeirReason = 13
+	WeirReasonPASS_NOT_VIP       WeirReason = 14
+	WeirReasonPASS_MALFORMED     WeirReason = 15
+	WeirReasonPASS_LOCAL         WeirReason = 16
+	WeirReasonPASS_NO_NEIGHBOUR  WeirReason = 17
+	WeirReasonPASS_TOO_BIG       WeirReason = 18
+	WeirReasonREASONS            WeirReason = 19
 )
 
 type WeirService struct {
@@ -217,10 +223,14 @@ const (
 	WeirVarEventSample   = "event_sample"
 	WeirVarEventsOn      = "events_on"
 	WeirVarFeatureNat    = "feature_nat"
+	WeirVarFeatureTunnel = "feature_tunnel"
 	WeirVarFlowKey       = "flow_key"
 	WeirVarFlowSets      = "flow_sets"
+	WeirVarGuePort       = "gue_port"
 	WeirVarIdleLimit     = "idle_limit"
 	WeirVarPickKey       = "pick_key"
+	WeirVarTunnelSource4 = "tunnel_source4"
+	WeirVarTunnelSource6 = "tunnel_source6"
 )
 
 // LoadWeir returns the embedded CollectionSpec for Weir.
@@ -302,10 +312,14 @@ type WeirVariableSpecs struct {
 	EventSample   *ebpf.VariableSpec `ebpf:"event_sample"`
 	EventsOn      *ebpf.VariableSpec `ebpf:"events_on"`
 	FeatureNat    *ebpf.VariableSpec `ebpf:"feature_nat"`
+	FeatureTunnel *ebpf.VariableSpec `ebpf:"feature_tunnel"`
 	FlowKey       *ebpf.VariableSpec `ebpf:"flow_key"`
 	FlowSets      *ebpf.VariableSpec `ebpf:"flow_sets"`
+	GuePort       *ebpf.VariableSpec `ebpf:"gue_port"`
 	IdleLimit     *ebpf.VariableSpec `ebpf:"idle_limit"`
 	PickKey       *ebpf.VariableSpec `ebpf:"pick_key"`
+	TunnelSource4 *ebpf.VariableSpec `ebpf:"tunnel_source4"`
+	TunnelSource6 *ebpf.VariableSpec `ebpf:"tunnel_source6"`
 }
 
 // WeirObjects contains all objects after they have been loaded into the kernel.
@@ -376,10 +390,14 @@ type WeirVariables struct {
 	EventSample   *ebpf.Variable `ebpf:"event_sample"`
 	EventsOn      *ebpf.Variable `ebpf:"events_on"`
 	FeatureNat    *ebpf.Variable `ebpf:"feature_nat"`
+	FeatureTunnel *ebpf.Variable `ebpf:"feature_tunnel"`
 	FlowKey       *ebpf.Variable `ebpf:"flow_key"`
 	FlowSets      *ebpf.Variable `ebpf:"flow_sets"`
+	GuePort       *ebpf.Variable `ebpf:"gue_port"`
 	IdleLimit     *ebpf.Variable `ebpf:"idle_limit"`
 	PickKey       *ebpf.Variable `ebpf:"pick_key"`
+	TunnelSource4 *ebpf.Variable `ebpf:"tunnel_source4"`
+	TunnelSource6 *ebpf.Variable `ebpf:"tunnel_source6"`
 }
 
 // WeirPrograms contains all programs after they have been loaded into the kernel.

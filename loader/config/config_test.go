@@ -22,6 +22,7 @@ seed: 18446744073709551615
 events: {sample: 10}
 limits: {services: 2, backends: 3, flows: 1024, table_entries: 1024}
 timeouts: {embryonic: 5s, established: 1h, closing: 10s, udp: 1m30s}
+tunnel: {gue_port: 5555, source4: 10.9.0.0/16, source6: "fd00:9::/64"}
 pools:
   - name: web
     algorithm: maglev
@@ -50,6 +51,7 @@ func TestParseReadsEverything(t *testing.T) {
 		Timeouts: lb.Timeouts{
 			Embryonic: 5 * time.Second, Established: time.Hour, Closing: 10 * time.Second, UDP: 90 * time.Second,
 		},
+		Tunnel: lb.Tunnel{GUEPort: 5555, Source4: netip.MustParsePrefix("10.9.0.0/16"), Source6: netip.MustParsePrefix("fd00:9::/64")},
 		Pools: []lb.Pool{
 			{Name: "web", Algorithm: lb.Maglev, TableSize: 251, Backends: []lb.Backend{
 				{Addr: netip.MustParseAddr("10.0.0.11"), Port: 8080, Weight: 1000},
@@ -83,6 +85,7 @@ func TestParseFillsInDefaults(t *testing.T) {
 		Timeouts: lb.Timeouts{
 			Embryonic: 30 * time.Second, Established: 15 * time.Minute, Closing: time.Minute, UDP: time.Minute,
 		},
+		Tunnel: lb.Tunnel{GUEPort: 6080, Source4: netip.MustParsePrefix("172.16.0.0/16"), Source6: netip.MustParsePrefix("100::/64")},
 		Pools: []lb.Pool{{Name: "p", Algorithm: lb.Maglev, TableSize: 65537,
 			Backends: []lb.Backend{{Addr: netip.MustParseAddr("10.0.0.1"), Weight: 1}}}},
 		Services: []lb.Service{},

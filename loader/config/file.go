@@ -20,6 +20,7 @@ type file struct {
 	Events     events    `mapstructure:"events"`
 	Limits     limits    `mapstructure:"limits"`
 	Timeouts   timeouts  `mapstructure:"timeouts"`
+	Tunnel     tunnel    `mapstructure:"tunnel"`
 	Pools      []pool    `mapstructure:"pools"`
 	Services   []service `mapstructure:"services"`
 }
@@ -40,6 +41,12 @@ type timeouts struct {
 	Established time.Duration `mapstructure:"established"`
 	Closing     time.Duration `mapstructure:"closing"`
 	UDP         time.Duration `mapstructure:"udp"`
+}
+
+type tunnel struct {
+	GUEPort int64  `mapstructure:"gue_port"`
+	Source4 string `mapstructure:"source4"`
+	Source6 string `mapstructure:"source6"`
 }
 
 type pool struct {
@@ -98,6 +105,9 @@ func setDefaults(v *viper.Viper) {
 		"timeouts.established": 15 * time.Minute,
 		"timeouts.closing":     60 * time.Second,
 		"timeouts.udp":         60 * time.Second,
+		"tunnel.gue_port":      6080,
+		"tunnel.source4":       "172.16.0.0/16",
+		"tunnel.source6":       "100::/64",
 	} {
 		v.SetDefault(key, value)
 	}

@@ -54,13 +54,13 @@ func (m *members) portBeside(port uint16) int {
 	return m.port
 }
 
-// checkMembers reports what hinders a nat or dsr service from using its pool.
+// checkMembers reports what hinders a service from using its pool.
 func checkMembers(r *report, p *path, s lb.Service, m *members) {
-	if i := m.otherFamily(s.VIP.Addr); i >= 0 {
+	if i := m.otherFamily(s.VIP.Addr); i >= 0 && !s.Forward.Tunnel() {
 		r.field(p, "%q has %s (%s), which is not of the address family of VIP %s; %s needs one family",
 			s.Pool, m.backends[i].Addr, m.path.item(i), s.VIP, s.Forward)
 	}
-	if s.Forward != lb.DSR && s.VIP.Port != 0 {
+	if !s.Forward.KeepsPacket() && s.VIP.Port != 0 {
 		return
 	}
 	if i := m.portBeside(s.VIP.Port); i >= 0 {

@@ -9,7 +9,10 @@ import (
 	"weir/loader/table"
 )
 
-const defaultTableSize = 65537
+const (
+	defaultTableSize = 65537
+	maxPool          = 1<<16 - 1 // ENTRY_SLOT in bpf/pick.h
+)
 
 func pools(r *report, listed []pool) []lb.Pool {
 	names := uniqueNames{}
@@ -27,7 +30,7 @@ func readPool(r *report, p *path, raw pool) lb.Pool {
 	if raw.Algorithm != nil {
 		var err error
 		if out.Algorithm, err = lb.ParseAlgorithm(*raw.Algorithm); err != nil {
-			r.field(p.key("algorithm"), "%s is not maglev, round_robin (rr) or weighted_round_robin (wrr)", quote(*raw.Algorithm))
+			r.field(p.key("algorithm"), "%s is not %s", quote(*raw.Algorithm), lb.AlgorithmNames)
 		}
 	}
 	out.Backends = backends(r, p.key("backends"), raw.Backends)
@@ -44,7 +47,7 @@ func tableSize(r *report, p *path, raw pool, algorithm lb.Algorithm) uint32 {
 		return defaultTableSize
 	case raw.TableSize == nil:
 		return 0
-	case algorithm == lb.RoundRobin, algorithm == lb.WeightedRoundRobin:
+	case algorithm != lb.Maglev && algorithm != 0:
 		r.field(p, "%d is for maglev only; the table of %s has the size it needs", *raw.TableSize, algorithm)
 		return 0
 	}
@@ -65,8 +68,8 @@ func checkPoolSize(r *report, p *path, pool lb.Pool) {
 		r.missing(p.key("backends"), "a list of at least one backend")
 	case pool.Algorithm == lb.Maglev && pool.TableSize > 0 && n > int(pool.TableSize):
 		r.field(p.key("backends"), "%d backends are more than table_size (%d)", n, pool.TableSize)
-	case pool.Algorithm == lb.WeightedRoundRobin && n > table.MaxSchedule:
-		r.field(p.key("backends"), "%d backends are more than weighted_round_robin can have (%d)", n, table.MaxSchedule)
+	case n > maxPool:
+		r.field(p.key("backends"), "%d backends are more than a pool can have (%d)", n, maxPool)
 	}
 }
 

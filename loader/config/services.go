@@ -64,12 +64,12 @@ func (s *serviceReader) vip(p *path, text string) lb.VIP {
 
 func (s *serviceReader) forward(p *path, text string) lb.Forward {
 	if text == "" {
-		s.r.missing(p, "nat, dsr or l7")
+		s.r.missing(p, lb.ForwardNames)
 		return 0
 	}
 	f, err := lb.ParseForward(text)
 	if err != nil {
-		s.r.field(p, "%s is not nat, dsr or l7", quote(text))
+		s.r.field(p, "%s is not %s", quote(text), lb.ForwardNames)
 		return 0
 	}
 	return f

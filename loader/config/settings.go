@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"math"
+	"net/netip"
 	"path/filepath"
 	"strings"
 	"time"
@@ -43,7 +44,27 @@ func settings(r *report, f file) lb.Config {
 		EventSample: inRange(r, top.key("events").key("sample"), f.Events.Sample, 1, math.MaxUint32),
 		Limits:      readLimits(r, f.Limits),
 		Timeouts:    readTimeouts(r, f.Timeouts),
+		Tunnel:      readTunnel(r, f.Tunnel),
 	}
+}
+
+func readTunnel(r *report, t tunnel) lb.Tunnel {
+	p := top.key("tunnel")
+	return lb.Tunnel{
+		GUEPort: uint16(inRange(r, p.key("gue_port"), t.GUEPort, 1, math.MaxUint16)),
+		Source4: sourcePrefix(r, p.key("source4"), t.Source4, "172.16.0.0/16"),
+		Source6: sourcePrefix(r, p.key("source6"), t.Source6, "100::/64"),
+	}
+}
+
+// sourcePrefix reads a prefix of the family and length of the example.
+func sourcePrefix(r *report, p *path, text, example string) netip.Prefix {
+	like := netip.MustParsePrefix(example)
+	prefix, err := netip.ParsePrefix(text)
+	if err != nil || prefix.Bits() != like.Bits() || prefix.Addr().Is4() != like.Addr().Is4() || prefix != prefix.Masked() {
+		r.field(p, "%s is not a /%d such as %s", quote(text), like.Bits(), like)
+	}
+	return prefix
 }
 
 func readLimits(r *report, l limits) lb.Limits {

@@ -1,8 +1,6 @@
 package control
 
 import (
-	"fmt"
-
 	"weir/loader/lb"
 	"weir/loader/table"
 )
@@ -10,19 +8,7 @@ import (
 // build makes a pool's table from its backends' effective weights, which are
 // in the pool's order.
 func build(p lb.Pool, effective []lb.EffectiveWeight, seed uint64) (lb.Table, error) {
-	t := lb.Table{Algorithm: p.Algorithm}
-	var err error
-	switch p.Algorithm {
-	case lb.Maglev:
-		t.Slots, err = table.Maglev(entries(p, effective), p.TableSize, seed)
-	case lb.RoundRobin:
-		t.Slots = table.RoundRobin(effective)
-	case lb.WeightedRoundRobin:
-		t.Slots, err = table.SmoothWRR(effective)
-	default:
-		err = fmt.Errorf("no table for %s", p.Algorithm)
-	}
-	return t, err
+	return table.Build(p.Algorithm, entries(p, effective), p.TableSize, seed)
 }
 
 func entries(p lb.Pool, effective []lb.EffectiveWeight) []table.Entry {

@@ -6,6 +6,7 @@ import (
 
 	"weir/bpf"
 	"weir/loader/lb"
+	"weir/loader/table"
 )
 
 const (
@@ -95,8 +96,13 @@ func (a *arena) region(at uint32) []uint32 {
 // tableHead is the first word of a table.
 func tableHead(t lb.Table) uint32 {
 	picker := bpf.WeirPickerPICK_CURSOR
-	if t.Algorithm == lb.Maglev {
+	switch {
+	case t.Algorithm == lb.Maglev:
 		picker = bpf.WeirPickerPICK_HASH
+	case t.Algorithm == lb.LeastConn && len(t.Slots) <= table.LeastExact:
+		picker = bpf.WeirPickerPICK_LEAST
+	case t.Algorithm == lb.LeastConn:
+		picker = bpf.WeirPickerPICK_TWO
 	}
 	return uint32(picker)<<pickerShift | uint32(len(t.Slots))
 }

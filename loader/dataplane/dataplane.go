@@ -160,7 +160,7 @@ func (d *DataPlane) Configure(c lb.Config) error {
 	if c.Limits != d.config.Limits {
 		return fmt.Errorf("limits cannot change while maps are pinned (%+v, wanted %+v): stop the daemon, run `weir unload`, and start it again", d.config.Limits, c.Limits)
 	}
-	if c.Seed != d.config.Seed || c.Timeouts != d.config.Timeouts {
+	if c.Seed != d.config.Seed || c.Timeouts != d.config.Timeouts || c.Tunnel != d.config.Tunnel {
 		if err := d.replaceProgram(d.nat, c); err != nil {
 			return err
 		}

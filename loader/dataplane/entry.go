@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"encoding/binary"
+	"math"
 	"net/netip"
 
 	"weir/bpf"
@@ -19,11 +20,18 @@ func (d *DataPlane) writeBackend(b *backend) {
 		VipPort: wirePort(vip.Port),
 		Service: b.service.index,
 		Proto:   uint8(vip.Proto),
+		Family:  4,
+	}
+	if b.key.endpoint.Addr().Is6() {
+		raw.Family = 6
 	}
 	raw.Addr.Word = words(b.key.endpoint.Addr())
 	raw.Vip.Word = words(vip.Addr)
-	if b.key.forward == lb.NAT {
+	switch {
+	case b.key.forward == lb.NAT:
 		raw.IpDelta, raw.L4Delta = natDeltas(vip, b.key.endpoint)
+	case b.key.forward.Tunnel() && raw.Family == 4:
+		raw.IpDelta = outerSum(b.key.endpoint.Addr())
 	}
 	d.writeHop(b.id, b.hop)
 	raw.Forward = uint8(b.key.forward)
@@ -42,12 +50,20 @@ func natDeltas(vip lb.VIP, to netip.AddrPort) (ip, l4 uint16) {
 	return ip, checksumDelta(from, dest)
 }
 
+// outerSum is the ones' complement sum of what is the same in every outer IPv4
+// header to a backend; see outer_ip4 in bpf/encap.h.
+func outerSum(to netip.Addr) uint16 {
+	const ttl = 64 // OUTER_TTL
+	header := append([]byte{0x45, 0, 0, 0, 0, 0, 0x40, 0, ttl, 0}, to.AsSlice()...)
+	return onesSum(header)
+}
+
 // writeHop changes where frames leave. A packet may see the new address with
 // the old interface for an instant; it is lost as if it had been on the wire
 // when the hop changed.
 func (d *DataPlane) writeHop(id uint32, h lb.NextHop) {
 	raw := &d.mem.backends[id]
-	raw.DstMac, raw.SrcMac = h.DstMAC, h.SrcMAC
+	raw.DstMac, raw.SrcMac, raw.Mtu = h.DstMAC, h.SrcMAC, uint16(min(h.MTU, math.MaxUint16))
 	if h.Resolved() {
 		raw.Ifindex = uint32(h.IfIndex)
 	} else {

@@ -52,6 +52,14 @@ func words(a netip.Addr) [4]uint32 {
 	return w
 }
 
+// prefixWords gives the address of a prefix, zero for the zero Prefix.
+func prefixWords(p netip.Prefix) [4]uint32 {
+	if !p.IsValid() {
+		return [4]uint32{}
+	}
+	return words(p.Addr())
+}
+
 func addrOf(w [4]uint32) netip.Addr {
 	var b [16]byte
 	for i, v := range w {
@@ -103,9 +111,19 @@ func filterBit(a netip.Addr) uint32 {
 // checksumDelta is what a ones' complement sum gains when from is replaced by
 // to (RFC 1624); both are as long, in whole 16-bit words.
 func checksumDelta(from, to []byte) uint16 {
+	gone := make([]byte, len(from), len(from)+len(to))
+	for i, b := range from {
+		gone[i] = ^b
+	}
+	return onesSum(append(gone, to...))
+}
+
+// onesSum is the ones' complement sum of whole 16-bit words, as they lie in
+// memory.
+func onesSum(b []byte) uint16 {
 	var sum uint32
-	for i := 0; i < len(from); i += 2 {
-		sum += uint32(^binary.NativeEndian.Uint16(from[i:])) + uint32(binary.NativeEndian.Uint16(to[i:]))
+	for i := 0; i < len(b); i += 2 {
+		sum += uint32(binary.NativeEndian.Uint16(b[i:]))
 	}
 	for sum>>16 != 0 {
 		sum = sum&0xffff + sum>>16

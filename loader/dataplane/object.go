@@ -105,14 +105,18 @@ func (d *DataPlane) loadProgram(nat bool, c lb.Config) (*bpf.WeirObjects, error)
 	if err := d.maps.Meta.Lookup(uint32(0), &node); err != nil {
 		return nil, fmt.Errorf("read map meta: %w", err)
 	}
+	source4, source6 := prefixWords(c.Tunnel.Source4), prefixWords(c.Tunnel.Source6)
 	for name, value := range map[string]any{
-		bpf.WeirVarFlowKey:    node.FlowKey,
-		bpf.WeirVarFlowSets:   node.FlowSets,
-		bpf.WeirVarPickKey:    pickKey(c.Seed),
-		bpf.WeirVarBackendIds: c.Limits.Backends + 1,
-		bpf.WeirVarFeatureNat: nat,
-		bpf.WeirVarClockShift: d.opts.ClockShift,
-		bpf.WeirVarIdleLimit:  idleLimits(c.Timeouts, d.opts.ClockShift),
+		bpf.WeirVarTunnelSource4: source4[3],
+		bpf.WeirVarTunnelSource6: [2]uint32(source6[:2]),
+		bpf.WeirVarGuePort:       wirePort(c.Tunnel.GUEPort),
+		bpf.WeirVarFlowKey:       node.FlowKey,
+		bpf.WeirVarFlowSets:      node.FlowSets,
+		bpf.WeirVarPickKey:       pickKey(c.Seed),
+		bpf.WeirVarBackendIds:    c.Limits.Backends + 1,
+		bpf.WeirVarFeatureNat:    nat,
+		bpf.WeirVarClockShift:    d.opts.ClockShift,
+		bpf.WeirVarIdleLimit:     idleLimits(c.Timeouts, d.opts.ClockShift),
 	} {
 		if err := spec.Variables[name].Set(value); err != nil {
 			return nil, fmt.Errorf("set variable %s: %w", name, err)

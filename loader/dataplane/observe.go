@@ -28,6 +28,7 @@ var reasonNames = [...]string{
 	bpf.WeirReasonDROP_NO_CHECKSUM:   "no_checksum",
 	bpf.WeirReasonDROP_NO_ROUTE:      "no_route",
 	bpf.WeirReasonDROP_NO_FORWARDING: "no_forwarding",
+	bpf.WeirReasonDROP_TOO_BIG:       "too_big",
 	bpf.WeirReasonDROP_EXTENSIONS:    "extensions",
 	bpf.WeirReasonDROP_INTERNAL:      "internal",
 	bpf.WeirReasonPASS_NOT_IP:        "not_ip",

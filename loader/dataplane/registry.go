@@ -144,7 +144,7 @@ func (r *registry) readBackend(raw *bpf.WeirBackend, id uint32) {
 		id:      id,
 		key:     backendKey{netip.AddrPortFrom(addrOf(raw.Addr.Word), wirePort(raw.Port)), lb.Forward(raw.Forward)},
 		service: s,
-		hop:     lb.NextHop{IfIndex: int(raw.Ifindex), SrcMAC: raw.SrcMac, DstMAC: raw.DstMac},
+		hop:     lb.NextHop{IfIndex: int(raw.Ifindex), SrcMAC: raw.SrcMac, DstMAC: raw.DstMac, MTU: int(raw.Mtu)},
 		retired: true,
 	}
 	r.backends[id] = b

@@ -2,6 +2,7 @@ package lb
 
 import (
 	"fmt"
+	"net/netip"
 	"time"
 )
 
@@ -17,8 +18,18 @@ type Config struct {
 	EventSample uint32 // one in this many flow events is sent
 	Limits      Limits
 	Timeouts    Timeouts
+	Tunnel      Tunnel
 	Pools       []Pool
 	Services    []Service
+}
+
+// Tunnel says what the outer headers of ipip and gue look like. The flow's
+// hash fills the rest of the source prefixes (a /16 and a /64), so that a
+// backend's receive queues spread.
+type Tunnel struct {
+	GUEPort uint16
+	Source4 netip.Prefix
+	Source6 netip.Prefix
 }
 
 // XDPMode is how the program is attached.

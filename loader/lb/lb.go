@@ -120,12 +120,25 @@ type Forward uint8
 
 // Forwarding modes. The numbers are those of enum forward in bpf/types.h.
 const (
-	NAT Forward = 1 // destination rewritten, replies rewritten on the way back
-	DSR Forward = 2 // MAC rewrite; the backend answers the client directly
-	L7  Forward = 3 // handed to the local stack
+	NAT  Forward = 1 // destination rewritten, replies rewritten on the way back
+	DSR  Forward = 2 // MAC rewrite; the backend answers the client directly
+	L7   Forward = 3 // handed to the local stack
+	IPIP Forward = 4 // IP in IP; the backend answers the client directly
+	GUE  Forward = 5 // IP in UDP; the backend answers the client directly
 )
 
-var forwardNames = map[Forward]string{NAT: "nat", DSR: "dsr", L7: "l7"}
+// ForwardNames lists the forwarding modes for people.
+const ForwardNames = "nat, dsr, ipip, gue or l7"
+
+var forwardNames = map[Forward]string{NAT: "nat", DSR: "dsr", L7: "l7", IPIP: "ipip", GUE: "gue"}
+
+// KeepsPacket reports whether backends get the client's packet as it was sent,
+// to the VIP and its port.
+func (f Forward) KeepsPacket() bool { return f == DSR || f.Tunnel() }
+
+// Tunnel reports whether packets travel inside others, which may be of the
+// other address family.
+func (f Forward) Tunnel() bool { return f == IPIP || f == GUE }
 
 // ParseForward reads a forwarding mode's name.
 func ParseForward(s string) (Forward, error) {
@@ -134,7 +147,7 @@ func ParseForward(s string) (Forward, error) {
 			return f, nil
 		}
 	}
-	return 0, fmt.Errorf("forwarding mode %q is not nat, dsr or l7", s)
+	return 0, fmt.Errorf("forwarding mode %q is not %s", s, ForwardNames)
 }
 
 func (f Forward) String() string {
@@ -156,15 +169,18 @@ func (f *Forward) UnmarshalText(b []byte) (err error) {
 // Algorithm is how a pool chooses the backend of a new flow.
 type Algorithm uint8
 
-// Algorithms. The numbers are those of enum picker in bpf/types.h.
+// Algorithms.
 const (
 	Maglev             Algorithm = 1
 	RoundRobin         Algorithm = 2
 	WeightedRoundRobin Algorithm = 3
+	LeastConn          Algorithm = 4
 )
 
-// ParseAlgorithm reads "maglev", "round_robin" (rr) or "weighted_round_robin"
-// (wrr).
+// AlgorithmNames lists the algorithms for people.
+const AlgorithmNames = "maglev, round_robin (rr), weighted_round_robin (wrr) or least_conn (lc)"
+
+// ParseAlgorithm reads one of AlgorithmNames.
 func ParseAlgorithm(s string) (Algorithm, error) {
 	switch s {
 	case "maglev":
@@ -173,8 +189,10 @@ func ParseAlgorithm(s string) (Algorithm, error) {
 		return RoundRobin, nil
 	case "weighted_round_robin", "wrr":
 		return WeightedRoundRobin, nil
+	case "least_conn", "lc":
+		return LeastConn, nil
 	}
-	return 0, fmt.Errorf("algorithm %q is not maglev, round_robin or weighted_round_robin", s)
+	return 0, fmt.Errorf("algorithm %q is not %s", s, AlgorithmNames)
 }
 
 func (a Algorithm) String() string {
@@ -185,6 +203,8 @@ func (a Algorithm) String() string {
 		return "round_robin"
 	case WeightedRoundRobin:
 		return "weighted_round_robin"
+	case LeastConn:
+		return "least_conn"
 	}
 	return "algorithm-" + strconv.Itoa(int(a))
 }

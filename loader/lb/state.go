@@ -65,7 +65,8 @@ type BackendState struct {
 }
 
 // Table is what the kernel picks from: slots into ServiceState.Backends. An
-// empty table means that no backend takes new flows.
+// empty table means that no backend takes new flows. With LeastConn each entry
+// has a slot in its low 16 bits and that backend's weight in the high 16.
 type Table struct {
 	Algorithm Algorithm
 	Slots     []uint32

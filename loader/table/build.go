@@ -22,6 +22,8 @@ func build(algorithm lb.Algorithm, entries []Entry, size uint32, seed uint64) ([
 		return RoundRobin(weights(entries)), nil
 	case lb.WeightedRoundRobin:
 		return SmoothWRR(weights(entries))
+	case lb.LeastConn:
+		return LeastConn(weights(entries))
 	}
 	return nil, fmt.Errorf("build table: no such algorithm: %s", algorithm)
 }
