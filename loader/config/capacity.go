@@ -47,7 +47,7 @@ func tableEntries(p lb.Pool) int {
 	if p.Algorithm == lb.Maglev {
 		return int(p.TableSize)
 	}
-	if p.Algorithm == lb.RoundRobin {
+	if p.Algorithm == lb.RoundRobin || p.Algorithm == lb.LeastConn && len(p.Backends) <= table.LeastExact {
 		return len(p.Backends)
 	}
 	weights := make([]lb.EffectiveWeight, len(p.Backends))
