@@ -88,7 +88,7 @@ static __always_inline int encapsulate(struct packet *p, const struct backend *b
 	void *end, *l3;
 
 	if (p->l3_length + overhead > b->mtu)
-		return refusal(DROP_TOO_BIG);
+		return too_big(p, b->mtu - overhead);
 	if (bpf_xdp_adjust_head(p->ctx, -(int)overhead))
 		return lost();
 	p->eth = (void *)(long)p->ctx->data;

@@ -1,22 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Address translation with incremental checksums (RFC 1624, eqn. 3). What a
- * checksum has to gain is the same for every packet of a backend, so the
- * loader computes it once. */
+/* Address translation. What a checksum has to gain is the same for every
+ * packet of a backend, so the loader computes it once. */
 #pragma once
-
-static __always_inline __u16 csum_add(__u16 check, __u32 delta)
-{
-	__u32 sum = (__u16)~check + delta;
-
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return ~sum;
-}
 
 /* UDP: 0 means no checksum, and a sum of 0 is written as 0xffff (RFC 768). */
 static __always_inline void nat_l4_checksum(struct packet *p, __u32 delta)
 {
-	if (p->proto != IPPROTO_UDP) {
+	if (!p->udp) {
 		*p->check = csum_add(*p->check, delta);
 		return;
 	}
@@ -31,7 +21,7 @@ static __always_inline void nat_l4_checksum(struct packet *p, __u32 delta)
  * to update. */
 static __always_inline bool nat_lacks_checksum(const struct packet *p)
 {
-	return p->version == 6 && p->proto == IPPROTO_UDP && !*p->check;
+	return p->version == 6 && p->udp && !*p->check;
 }
 
 /* One hop less, and the header's checksum for that and for delta. */
@@ -47,13 +37,16 @@ static __always_inline void nat_hop(struct packet *p, __u32 delta)
 
 static __always_inline void nat_destination(struct packet *p, const struct backend *b)
 {
-	nat_l4_checksum(p, b->l4_delta);
+	if (p->icmp)
+		nat_icmp(p, b);
+	else
+		nat_l4_checksum(p, b->l4_delta);
 	nat_hop(p, b->ip_delta);
 	if (p->version == 4)
 		p->ip4->daddr = b->addr.word[3];
 	else
 		__builtin_memcpy(&p->ip6->daddr, &b->addr, sizeof(b->addr));
-	if (b->port)
+	if (b->port && !p->icmp)
 		((__u16 *)p->l4)[1] = b->port;
 }
 

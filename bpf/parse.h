@@ -4,6 +4,7 @@
 
 #define VLAN_MAX_HEADERS 2
 #define EXTENSIONS_MAX 4
+#define IP_OFFSET_MASK 0x1fff
 #define IP_FRAGMENT_MASK 0x3fff /* more fragments, or an offset */
 
 /* A frame as parse() left it. Pointers stay valid until the frame is changed
@@ -18,6 +19,8 @@ struct packet {
 	};
 	void *l4;
 	__u16 *check;   /* of TCP or UDP */
+	void *quoted;   /* ICMP errors: the quoted IP header, see icmp.h */
+	__u16 *quoted_ports;
 	__u32 length;   /* of the frame, bytes */
 	__u32 l3_length; /* as the IP header says, bytes */
 	__u16 sport;
@@ -26,6 +29,10 @@ struct packet {
 	__u8 proto;
 	__u8 tcp_flags;
 	__u8 hops; /* TTL or hop limit */
+	/* The verifier knows constants, but not what a protocol number that it
+	 * saw compared before implies. */
+	bool icmp;
+	bool udp;
 };
 
 enum parsed {
@@ -33,7 +40,7 @@ enum parsed {
 	PARSED_NOT_IP,
 	PARSED_VLAN,
 	PARSED_SHORT,      /* no destination address to be read */
-	PARSED_OTHER,      /* neither TCP nor UDP */
+	PARSED_OTHER,      /* neither TCP nor UDP nor ICMP */
 	/* from here on version, l3 and proto are known (proto 0: unknown) */
 	PARSED_MALFORMED,
 	PARSED_FRAGMENT,
@@ -57,6 +64,8 @@ static __always_inline enum parsed parse_tcp(struct packet *p, void *end, __u32 
 	p->sport = tcp->source;
 	p->dport = tcp->dest;
 	p->check = &tcp->check;
+	p->icmp = false;
+	p->udp = false;
 	p->tcp_flags = ((__u8 *)tcp)[TCP_FLAGS_OFFSET];
 	return PARSED;
 }
@@ -72,7 +81,21 @@ static __always_inline enum parsed parse_udp(struct packet *p, void *end, __u32 
 	p->sport = udp->source;
 	p->dport = udp->dest;
 	p->check = &udp->check;
+	p->icmp = false;
+	p->udp = true;
 	p->tcp_flags = 0;
+	return PARSED;
+}
+
+static __always_inline enum parsed parse_icmp(struct packet *p, void *end, __u32 room)
+{
+	p->sport = 0;
+	p->dport = 0;
+	p->tcp_flags = 0;
+	p->icmp = true;
+	p->udp = false;
+	if (room < sizeof(struct icmp6hdr) || p->l4 + sizeof(struct icmp6hdr) > end)
+		return PARSED_MALFORMED;
 	return PARSED;
 }
 
@@ -82,7 +105,9 @@ static __always_inline enum parsed parse_l4(struct packet *p, void *end, __u32 r
 {
 	if (p->proto == IPPROTO_TCP)
 		return parse_tcp(p, end, room);
-	return parse_udp(p, end, room);
+	if (p->proto == IPPROTO_UDP)
+		return parse_udp(p, end, room);
+	return parse_icmp(p, end, room);
 }
 
 static __always_inline bool balanced(__u8 proto)
@@ -106,7 +131,7 @@ static __always_inline enum parsed parse_ip4(struct packet *p, void *end)
 	if (ip->version != 4 || header < sizeof(*ip) || total < header ||
 	    total > end - p->l3)
 		return PARSED_MALFORMED;
-	if (!balanced(ip->protocol))
+	if (!balanced(ip->protocol) && ip->protocol != IPPROTO_ICMP)
 		return PARSED_OTHER;
 	if (ip->frag_off & bpf_htons(IP_FRAGMENT_MASK))
 		return PARSED_FRAGMENT;
@@ -136,7 +161,7 @@ static __always_inline enum parsed parse_ip6(struct packet *p, void *end)
 	for (int i = 0; i <= EXTENSIONS_MAX; i++) {
 		__u8 *header = p->l3 + at;
 
-		if (balanced(next)) {
+		if (balanced(next) || next == IPPROTO_ICMPV6) {
 			p->proto = next;
 			p->l4 = header;
 			return at > total ? PARSED_MALFORMED : parse_l4(p, end, total - at);

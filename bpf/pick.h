@@ -77,29 +77,25 @@ __noinline int pick_two(__u32 table, __u32 members, __u32 size, __u64 hash)
 	return candidate_less(&b, &a) ? b.id : a.id;
 }
 
-/* steady: choose by hash whatever the picker, so that packets of a flow that
+/* hash: of the 5-tuple, by pick_key. steady: choose by it whatever the picker, so that packets of a flow that
  * is not stored, or was not seen from its start, choose alike. 0: no backend
  * takes new flows. */
-static __always_inline __u32 pick(const struct service *s, __u32 service, const struct packet *p,
-				  bool steady)
+static __always_inline __u32 pick(const struct service *s, __u32 service, __u64 hash, bool steady)
 {
 	__u64 ref = load_once(s->ref);
 	__u32 table = ref, members = ref >> 32;
 	__u32 head = arena_read(table), size = head & TABLE_SIZE_MASK;
 	__u32 picker = steady ? PICK_HASH : head >> TABLE_PICKER_SHIFT, index;
-	__u64 hash;
 
 	if (!size)
 		return 0;
-	if (picker == PICK_CURSOR) {
+	if (picker == PICK_LEAST)
+		return pick_least(table, members, size, hash >> 32);
+	if (picker == PICK_TWO)
+		return pick_two(table, members, size, hash);
+	if (picker == PICK_CURSOR)
 		index = cursor_next(service) % size;
-	} else {
-		hash = hash_packet(pick_key, p);
-		if (picker == PICK_LEAST)
-			return pick_least(table, members, size, hash >> 32);
-		if (picker == PICK_TWO)
-			return pick_two(table, members, size, hash);
+	else
 		index = (hash >> 32) * size >> 32;
-	}
 	return arena_read(members + 1 + (arena_read(table + 1 + index) & ENTRY_SLOT));
 }

@@ -23,25 +23,22 @@ static __always_inline bool service_is(const struct service *s, const struct vip
 }
 
 /* Exact port first, then every port. */
-static __always_inline struct service *service_find(const struct packet *p, __u32 *index)
+static __always_inline struct service *service_find(struct vip_key *key, __u32 *index)
 {
-	struct vip_key key = { .port = p->dport, .proto = p->proto };
-	struct service *s;
+	struct service *s = service_get(key, index);
 
-	packet_destination(p, &key.addr);
-	s = service_get(&key, index);
 	if (!s) {
-		key.port = 0;
-		s = service_get(&key, index);
+		key->port = 0;
+		s = service_get(key, index);
 	}
-	return s && service_is(s, &key) ? s : 0;
+	return s && service_is(s, key) ? s : 0;
 }
 
-/* Does the destination have services of the packet's protocol (any, if the
- * protocol is unknown)? For packets whose ports cannot be read. */
+/* Does the destination have services of the packet's protocol (any, if it has
+ * none of its own: ICMP, or not known)? For packets without ports. */
 static __always_inline bool service_has_address(const struct packet *p)
 {
-	struct vip_key key = { .proto = p->proto, .pad = VIP_MARK };
+	struct vip_key key = { .proto = balanced(p->proto) ? p->proto : 0, .pad = VIP_MARK };
 
 	packet_destination(p, &key.addr);
 	return bpf_map_lookup_elem(&vips, &key);

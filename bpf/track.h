@@ -96,6 +96,7 @@ static __always_inline __u32 first_state(const struct packet *p)
 /* A packet of no stored flow: stores it for a backend. */
 static __always_inline int track_new(const struct packet *p, const struct flow_at *at, __u32 *id)
 {
+	struct vip_key key = { .port = p->dport, .proto = p->proto };
 	struct service *s;
 	struct backend *b;
 	struct victim v;
@@ -103,14 +104,15 @@ static __always_inline int track_new(const struct packet *p, const struct flow_a
 	__u32 service, kept;
 	bool steady;
 
-	s = service_find(p, &service);
+	packet_destination(p, &key.addr);
+	s = service_find(&key, &service);
 	if (!s)
 		return refusal(PASS_NOT_VIP);
 	if (s->forward == FORWARD_L7)
 		return refusal(PASS_LOCAL);
 	flow_victim(at->set, at->tag, at->now, &v);
 	steady = v.rank <= RANK_EMBRYONIC || (p->proto == IPPROTO_TCP && !opens(p));
-	*id = pick(s, service, p, steady);
+	*id = pick(s, service, hash_packet(pick_key, p), steady);
 	b = *id ? bpf_map_lookup_elem(&backends, id) : 0;
 	if (!b)
 		return refusal(DROP_NO_BACKEND);

@@ -46,6 +46,7 @@ enum reason {
 	DROP_NO_ROUTE,        /* reply: no route to the client */
 	DROP_NO_FORWARDING,   /* reply: the forwarding sysctl is off */
 	DROP_TOO_BIG,         /* with its tunnel header, for the way to the backend */
+	DROP_ICMP_UNKNOWN,    /* an error that quotes no known flow */
 	DROP_EXTENSIONS,      /* more IPv6 extension headers than we follow */
 	DROP_INTERNAL,        /* cannot happen */
 	PASS_NOT_IP,          /* ARP and the like */
@@ -55,6 +56,8 @@ enum reason {
 	PASS_LOCAL,           /* l7: for this host's HTTP tier */
 	PASS_NO_NEIGHBOUR,    /* reply, rewritten: the kernel finds the client's MAC */
 	PASS_TOO_BIG,         /* reply, rewritten: the kernel handles the MTU */
+	SENT_ECHO_REPLY,      /* answered by ourselves */
+	SENT_TOO_BIG,         /* likewise; the packet is also DROP_TOO_BIG */
 	REASONS,
 };
 

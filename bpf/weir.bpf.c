@@ -4,6 +4,7 @@
 /* The packet path of weir, layer 4. */
 #include <stdbool.h>
 #include <linux/bpf.h>
+#include <linux/icmpv6.h>
 #include <linux/if_ether.h>
 #include <linux/in.h>
 #include <linux/ip.h>
@@ -23,36 +24,46 @@
 #include "flow.h"
 #include "service.h"
 #include "pick.h"
+#include "csum.h"
+#include "icmp.h"
 #include "nat.h"
+#include "toobig.h"
 #include "encap.h"
 #include "forward.h"
 #include "track.h"
 
 #define NOT_A_REPLY -1000
 
-/* From a client, or for somebody else. */
-static __always_inline int request(struct packet *p, __u32 *id)
+/* The backend of a packet by its flow: a known one or a new one. */
+static __always_inline int balance(struct packet *p, __u32 *id, struct backend **b, __u32 *hash)
 {
 	struct flow_at at;
-	struct backend *b;
 	__u32 slot;
 	__u64 word;
-	int refused;
 
 	if (!flow_locate(&at, hash_packet(flow_key, p)))
 		return refusal(DROP_INTERNAL);
 	word = flow_find(&at, &slot);
 	*id = flow_id(word);
-	b = word ? track_hit(p, &at, slot, word) : 0;
-	if (!b) {
-		refused = track_new(p, &at, id);
-		if (refused)
-			return refused;
+	*hash = at.tag;
+	*b = word ? track_hit(p, &at, slot, word) : 0;
+	return *b ? 0 : track_new(p, &at, id);
+}
+
+/* From a client, or for somebody else. */
+static __always_inline int request(struct packet *p, __u32 *id)
+{
+	struct backend *b = 0;
+	__u32 hash = 0;
+	int refused = p->icmp ? icmp(p, id) : balance(p, id, &b, &hash);
+
+	if (refused)
+		return refused;
+	if (!b)
 		b = bpf_map_lookup_elem(&backends, id);
-		if (!b)
-			return refusal(DROP_INTERNAL);
-	}
-	return forward(p, *id, b, at.tag);
+	if (!b)
+		return refusal(DROP_INTERNAL);
+	return forward(p, *id, b, hash);
 }
 
 /* From a backend that we NAT to, or NOT_A_REPLY. */
@@ -125,7 +136,7 @@ int weir(struct xdp_md *ctx)
 	if (what != PARSED) {
 		verdict = unbalanced(&p, what);
 	} else {
-		if (feature_nat)
+		if (feature_nat && !p.icmp)
 			verdict = reply(&p, &id);
 		if (verdict == NOT_A_REPLY)
 			verdict = request(&p, &id);

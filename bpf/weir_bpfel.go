@@ -13,6 +13,12 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type WeirAnswerBudget struct {
+	_      structs.HostLayout
+	Window uint64
+	Used   uint64
+}
+
 type WeirArenaLine struct {
 	_     structs.HostLayout
 	Entry [16]uint32
@@ -157,16 +163,19 @@ const (
 	WeirReasonDROP_NO_ROUTE      WeirReason = 7
 	WeirReasonDROP_NO_FORWARDING WeirReason = 8
 	WeirReasonDROP_TOO_BIG       WeirReason = 9
-	WeirReasonDROP_EXTENSIONS    WeirReason = 10
-	WeirReasonDROP_INTERNAL      WeirReason = 11
-	WeirReasonPASS_NOT_IP        WeirReason = 12
-	WeirReasonPASS_VLAN          WeirReason = 13
-	WeirReasonPASS_NOT_VIP       WeirReason = 14
-	WeirReasonPASS_MALFORMED     WeirReason = 15
-	WeirReasonPASS_LOCAL         WeirReason = 16
-	WeirReasonPASS_NO_NEIGHBOUR  WeirReason = 17
-	WeirReasonPASS_TOO_BIG       WeirReason = 18
-	WeirReasonREASONS            WeirReason = 19
+	WeirReasonDROP_ICMP_UNKNOWN  WeirReason = 10
+	WeirReasonDROP_EXTENSIONS    WeirReason = 11
+	WeirReasonDROP_INTERNAL      WeirReason = 12
+	WeirReasonPASS_NOT_IP        WeirReason = 13
+	WeirReasonPASS_VLAN          WeirReason = 14
+	WeirReasonPASS_NOT_VIP       WeirReason = 15
+	WeirReasonPASS_MALFORMED     WeirReason = 16
+	WeirReasonPASS_LOCAL         WeirReason = 17
+	WeirReasonPASS_NO_NEIGHBOUR  WeirReason = 18
+	WeirReasonPASS_TOO_BIG       WeirReason = 19
+	WeirReasonSENT_ECHO_REPLY    WeirReason = 20
+	WeirReasonSENT_TOO_BIG       WeirReason = 21
+	WeirReasonREASONS            WeirReason = 22
 )
 
 type WeirService struct {
@@ -199,6 +208,7 @@ type WeirVipKey struct {
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	WeirMapActive        = "active"
+	WeirMapAnswers       = "answers"
 	WeirMapArena         = "arena"
 	WeirMapBackends      = "backends"
 	WeirMapCursors       = "cursors"
@@ -283,6 +293,7 @@ type WeirProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type WeirMapSpecs struct {
 	Active     *ebpf.MapSpec `ebpf:"active"`
+	Answers    *ebpf.MapSpec `ebpf:"answers"`
 	Arena      *ebpf.MapSpec `ebpf:"arena"`
 	Backends   *ebpf.MapSpec `ebpf:"backends"`
 	Cursors    *ebpf.MapSpec `ebpf:"cursors"`
@@ -343,6 +354,7 @@ func (o *WeirObjects) Close() error {
 // It can be passed to LoadWeirObjects or ebpf.CollectionSpec.LoadAndAssign.
 type WeirMaps struct {
 	Active     *ebpf.Map `ebpf:"active"`
+	Answers    *ebpf.Map `ebpf:"answers"`
 	Arena      *ebpf.Map `ebpf:"arena"`
 	Backends   *ebpf.Map `ebpf:"backends"`
 	Cursors    *ebpf.Map `ebpf:"cursors"`
@@ -360,6 +372,7 @@ type WeirMaps struct {
 func (m *WeirMaps) Close() error {
 	return _WeirClose(
 		m.Active,
+		m.Answers,
 		m.Arena,
 		m.Backends,
 		m.Cursors,

@@ -29,6 +29,7 @@ var reasonNames = [...]string{
 	bpf.WeirReasonDROP_NO_ROUTE:      "no_route",
 	bpf.WeirReasonDROP_NO_FORWARDING: "no_forwarding",
 	bpf.WeirReasonDROP_TOO_BIG:       "too_big",
+	bpf.WeirReasonDROP_ICMP_UNKNOWN:  "icmp_unknown",
 	bpf.WeirReasonDROP_EXTENSIONS:    "extensions",
 	bpf.WeirReasonDROP_INTERNAL:      "internal",
 	bpf.WeirReasonPASS_NOT_IP:        "not_ip",
@@ -38,9 +39,25 @@ var reasonNames = [...]string{
 	bpf.WeirReasonPASS_LOCAL:         "local",
 	bpf.WeirReasonPASS_NO_NEIGHBOUR:  "no_neighbour",
 	bpf.WeirReasonPASS_TOO_BIG:       "too_big",
+	bpf.WeirReasonSENT_ECHO_REPLY:    "echo_reply",
+	bpf.WeirReasonSENT_TOO_BIG:       "too_big",
 }
 
-const firstPass = bpf.WeirReasonPASS_NOT_IP
+const (
+	firstPass = bpf.WeirReasonPASS_NOT_IP
+	firstSent = bpf.WeirReasonSENT_ECHO_REPLY
+)
+
+// verdictOf is what happened to the packets that a reason counts.
+func verdictOf(r bpf.WeirReason) string {
+	switch {
+	case r >= firstSent:
+		return "sent"
+	case r >= firstPass:
+		return "pass"
+	}
+	return "drop"
+}
 
 // Counters reads all counters. Backends are in the order of their ids.
 func (d *DataPlane) Counters() (lb.Counters, error) {
@@ -76,10 +93,7 @@ func (d *DataPlane) reasons() ([]lb.ReasonCount, error) {
 		if err := d.maps.Reasons.Lookup(uint32(reason), &perCPU); err != nil {
 			return nil, fmt.Errorf("read map reasons: %w", err)
 		}
-		c := lb.ReasonCount{Reason: name, Verdict: "drop"}
-		if bpf.WeirReason(reason) >= firstPass {
-			c.Verdict = "pass"
-		}
+		c := lb.ReasonCount{Reason: name, Verdict: verdictOf(bpf.WeirReason(reason))}
 		for _, n := range perCPU {
 			c.Packets += n
 		}

@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	layout      = 1 // LAYOUT in bpf/config.h
+	layout      = 2 // LAYOUT in bpf/config.h
 	mapsDir     = "maps"
 	linksDir    = "links"
 	programPin  = "program"
@@ -151,6 +151,7 @@ func (d *DataPlane) adoptMaps(dir string) (err error) {
 func mapSlots(m *bpf.WeirMaps) map[string]**ebpf.Map {
 	return map[string]**ebpf.Map{
 		bpf.WeirMapActive:     &m.Active,
+		bpf.WeirMapAnswers:    &m.Answers,
 		bpf.WeirMapArena:      &m.Arena,
 		bpf.WeirMapBackends:   &m.Backends,
 		bpf.WeirMapCursors:    &m.Cursors,

@@ -21,8 +21,8 @@ type BackendCounters struct {
 	ReplyBytes   uint64         `json:"reply_bytes"`
 }
 
-// ReasonCount says how many packets met one verdict. Verdict is "drop" or
-// "pass".
+// ReasonCount says how many packets met one verdict: "drop", "pass" or, for
+// answers of our own, "sent".
 type ReasonCount struct {
 	Reason  string `json:"reason"`
 	Verdict string `json:"verdict"`

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* ICMP for VIPs: echo is answered; errors about what backends sent go to the
+ * backend that sent it, found by the packet that they quote. */
+#pragma once
+
+#define ICMP_HEADER 8 /* of both versions, with the field that errors use */
+#define ICMP4_ECHO_REPLY 0
+#define ICMP4_UNREACHABLE 3
+#define ICMP4_FRAG_NEEDED 4 /* code of unreachable */
+#define ICMP4_ECHO 8
+#define ICMP4_TIME_EXCEEDED 11
+#define ICMP4_PARAMETER 12
+#define ICMP6_UNREACHABLE 1
+#define ICMP6_TOO_BIG 2
+#define ICMP6_PARAMETER 4
+#define ICMP6_ECHO 128
+#define ICMP6_ECHO_REPLY 129
+
+struct icmp_header {
+	__u8 type;
+	__u8 code;
+	__u16 check;
+	__u32 rest;
+};
+
+static __always_inline bool icmp_is_echo(const struct packet *p)
+{
+	const struct icmp_header *icmp = p->l4;
+
+	return icmp->type == (p->version == 4 ? ICMP4_ECHO : ICMP6_ECHO);
+}
+
+static __always_inline bool icmp_is_error(const struct packet *p)
+{
+	const struct icmp_header *icmp = p->l4;
+
+	if (p->version == 6)
+		return icmp->type >= ICMP6_UNREACHABLE && icmp->type <= ICMP6_PARAMETER;
+	return icmp->type == ICMP4_UNREACHABLE || icmp->type == ICMP4_TIME_EXCEEDED ||
+	       icmp->type == ICMP4_PARAMETER;
+}
+
+/* RFC 1191, RFC 8201: what path MTU discovery needs. */
+static __always_inline bool icmp_is_too_big(const struct packet *p)
+{
+	const struct icmp_header *icmp = p->l4;
+
+	if (p->version == 6)
+		return icmp->type == ICMP6_TOO_BIG;
+	return icmp->type == ICMP4_UNREACHABLE && icmp->code == ICMP4_FRAG_NEEDED;
+}
+
+/* Swapped addresses leave sums as they are. */
+static __always_inline void swap_addresses(struct packet *p)
+{
+	struct in6_addr addr;
+	__be32 addr4;
+	__u8 mac[ETH_ALEN];
+
+	__builtin_memcpy(mac, p->eth->h_dest, ETH_ALEN);
+	__builtin_memcpy(p->eth->h_dest, p->eth->h_source, ETH_ALEN);
+	__builtin_memcpy(p->eth->h_source, mac, ETH_ALEN);
+	if (p->version == 4) {
+		addr4 = p->ip4->saddr;
+		p->ip4->saddr = p->ip4->daddr;
+		p->ip4->daddr = addr4;
+		return;
+	}
+	addr = p->ip6->saddr;
+	p->ip6->saddr = p->ip6->daddr;
+	p->ip6->daddr = addr;
+}
+
+static __always_inline int icmp_answer_echo(struct packet *p)
+{
+	struct icmp_header *icmp = p->l4;
+	__u8 reply = p->version == 4 ? ICMP4_ECHO_REPLY : ICMP6_ECHO_REPLY;
+	/* The type is the first byte of its 16-bit word. */
+	__u32 delta = (__u16)~bpf_htons(icmp->type << 8) + bpf_htons(reply << 8);
+
+	icmp->check = csum_add(icmp->check, delta);
+	icmp->type = reply;
+	swap_addresses(p);
+	count_reason(SENT_ECHO_REPLY);
+	return XDP_TX;
+}
+
+/* Reads the quoted packet's addresses and ports, turned round: the 5-tuple of
+ * the flow that it answered. */
+static __always_inline bool icmp_quoted4(struct packet *p, void *end, struct tuple *t)
+{
+	struct iphdr *ip = p->l4 + ICMP_HEADER;
+	__u16 *ports;
+
+	if ((void *)(ip + 1) > end || ip->ihl < 5 || !balanced(ip->protocol) ||
+	    ip->frag_off & bpf_htons(IP_OFFSET_MASK) || ip->saddr != p->ip4->daddr)
+		return false;
+	ports = (void *)ip + ip->ihl * 4;
+	if ((void *)(ports + 4) > end)
+		return false;
+	p->quoted = ip;
+	p->quoted_ports = ports;
+	address4(&t->src, ip->daddr);
+	address4(&t->dst, ip->saddr);
+	t->proto = ip->protocol;
+	t->sport = ports[1];
+	t->dport = ports[0];
+	return true;
+}
+
+static __always_inline bool icmp_quoted6(struct packet *p, void *end, struct tuple *t)
+{
+	struct ipv6hdr *ip = p->l4 + ICMP_HEADER;
+	__u16 *ports = (void *)(ip + 1);
+
+	if ((void *)(ports + 4) > end || !balanced(ip->nexthdr) ||
+	    __builtin_memcmp(&ip->saddr, &p->ip6->daddr, sizeof(ip->saddr)))
+		return false;
+	p->quoted = ip;
+	p->quoted_ports = ports;
+	__builtin_memcpy(&t->src, &ip->daddr, sizeof(t->src));
+	__builtin_memcpy(&t->dst, &ip->saddr, sizeof(t->dst));
+	t->proto = ip->nexthdr;
+	t->sport = ports[1];
+	t->dport = ports[0];
+	return true;
+}
+
+/* The backend of an error's flow. Another node may have the flow: a too-big
+ * message about one that we do not know goes where its packets would go by
+ * hash. Everything else that quotes no known flow is forged or stale. */
+__noinline int icmp_flow_owner(struct tuple *t, __u32 too_big)
+{
+	struct vip_key key = {};
+	struct service *s;
+	struct flow_at at;
+	__u64 word;
+	__u32 slot, service;
+
+	if (!t || !flow_locate(&at, hash_of(flow_key, t)))
+		return 0;
+	word = flow_find(&at, &slot);
+	if (word)
+		return flow_id(word);
+	if (!too_big)
+		return 0;
+	key.addr = t->dst;
+	key.port = t->dport;
+	key.proto = t->proto;
+	s = service_find(&key, &service);
+	if (!s || s->forward == FORWARD_L7)
+		return 0;
+	return pick(s, service, hash_of(pick_key, t), true);
+}
+
+/* Answers an echo, or finds the backend of an error: then 0 and its id. */
+static __always_inline int icmp(struct packet *p, __u32 *id)
+{
+	void *end = (void *)(long)p->ctx->data_end;
+	struct tuple t = { .version = p->version };
+	bool known;
+
+	if (!service_has_address(p))
+		return refusal(PASS_NOT_VIP);
+	if (icmp_is_echo(p))
+		return icmp_answer_echo(p);
+	if (!icmp_is_error(p))
+		return refusal(PASS_NOT_VIP);
+	known = p->version == 4 ? icmp_quoted4(p, end, &t) : icmp_quoted6(p, end, &t);
+	if (known)
+		*id = icmp_flow_owner(&t, icmp_is_too_big(p));
+	return known && *id ? 0 : refusal(DROP_ICMP_UNKNOWN);
+}
+
+/* The quoted packet left the backend with its own address. In IPv4 what the
+ * quoted address changes, the quoted header's checksum changes back; in IPv6
+ * the pseudo header has the address a second time. */
+static __always_inline void nat_icmp(struct packet *p, const struct backend *b)
+{
+	struct icmp_header *icmp = p->l4;
+	__u32 delta = b->l4_delta;
+	struct iphdr *ip4 = p->quoted;
+	struct ipv6hdr *ip6 = p->quoted;
+
+	if (p->version == 4) {
+		delta += (__u16)~b->ip_delta;
+		ip4->check = csum_add(ip4->check, b->ip_delta);
+		ip4->saddr = b->addr.word[3];
+	} else {
+		delta += b->ip_delta;
+		__builtin_memcpy(&ip6->saddr, &b->addr, sizeof(b->addr));
+	}
+	icmp->check = csum_add(icmp->check, delta);
+	if (b->port)
+		p->quoted_ports[0] = b->port;
+}
