@@ -40,6 +40,7 @@ var rules = map[string]rule{
 	"weir/loader/api":        {imports: []string{"weir/loader/lb", "weir/loader/control"}},
 	"weir/loader/api/client": {imports: []string{"weir/loader/lb", "weir/loader/api/wire"}},
 	"weir/loader/api/wire":   {imports: []string{"weir/loader/lb"}, stdOnly: true},
+	"weir/agent":             {imports: []string{"weir/bpf/decap", "weir/loader/lb"}},
 	"weir/cmd":               {imports: []string{anything}},
 	"weir/vm-tests":          {imports: []string{anything}},
 }
