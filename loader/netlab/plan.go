@@ -48,6 +48,14 @@ func host(p netip.Prefix, number int) netip.Prefix {
 	return netip.PrefixFrom(addr, p.Bits())
 }
 
+// backendNumber is the host number of a backend in a network.
+func backendNumber(network netip.Prefix, i int) int {
+	if network.Addr().Is6() {
+		return 0x10 + i // read as digits: fd80::10, fd80::11, …
+	}
+	return firstBackend + i
+}
+
 // single is the prefix that holds one address.
 func single(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
 

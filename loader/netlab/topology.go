@@ -18,14 +18,18 @@ const bridgeName = "br0"
 type Options struct {
 	Prefix   string     // namespaces are called Prefix-switch, Prefix-client, …
 	Backends int        // 1 to MaxBackends
-	Forward  lb.Forward // lb.NAT or lb.DSR: how backends reach clients
+	Forward  lb.Forward // how packets reach backends, and answers clients; not lb.L7
 	Family   int        // 4 or 6
+	// BackendFamily is that of the backends' addresses, 4 or 6. 0 stands for
+	// Family; only with a tunnel may they differ.
+	BackendFamily int
 }
 
 // Topology is one client, one balancer with a single NIC and some backends,
 // each in its own namespace, on one switch. The VIP is routed from the client
 // to the balancer. With NAT the balancer is the backends' default route; with
-// DSR backends have the VIP on lo and reach the client directly.
+// DSR backends have the VIP on lo and reach the client directly. With a tunnel
+// they reach it likewise, and the rest is left to `weir agent dsr`.
 type Topology struct {
 	Switch, Client, Balancer *NS
 	Backends                 []Host
@@ -48,7 +52,7 @@ func New(opts Options) (*Topology, error) {
 	if err := opts.check(); err != nil {
 		return nil, err
 	}
-	p, err := planFor(opts.Family)
+	p, err := opts.plan()
 	if err != nil {
 		return nil, err
 	}
@@ -67,10 +71,25 @@ func (o Options) check() error {
 		return fmt.Errorf("namespace prefix %q is empty or has one of \"/. \"", o.Prefix)
 	case o.Backends < 1 || o.Backends > MaxBackends:
 		return fmt.Errorf("%d backends: must be 1 to %d", o.Backends, MaxBackends)
-	case o.Forward != lb.NAT && o.Forward != lb.DSR:
-		return fmt.Errorf("forwarding mode %s is not nat or dsr", o.Forward)
+	case o.Forward != lb.NAT && o.Forward != lb.DSR && !o.Forward.Tunnel():
+		return fmt.Errorf("forwarding mode %s is not nat, dsr, ipip or gue", o.Forward)
+	case o.mixed() && !o.Forward.Tunnel():
+		return fmt.Errorf("backends of family %d for clients of family %d need a tunnel", o.BackendFamily, o.Family)
 	}
 	return nil
+}
+
+// mixed tells whether backends have addresses of another family than clients.
+func (o Options) mixed() bool { return o.BackendFamily != 0 && o.BackendFamily != o.Family }
+
+func (o Options) plan() (plan, error) {
+	p, err := planFor(o.Family)
+	if err != nil || !o.mixed() {
+		return p, err
+	}
+	backends, err := planFor(o.BackendFamily)
+	p.backendNet = backends.backendNet
+	return p, err
 }
 
 // Close deletes the namespaces. Processes inside them must have ended.
@@ -125,12 +144,12 @@ func (t *Topology) addClient() (err error) {
 		}
 		t.ClientAddrs = append(t.ClientAddrs, addr.Addr())
 	}
-	return errors.Join(
-		t.Client.AddRoute(single(t.VIP), t.BalancerAddr),
-		// Backends of a NAT service can be asked directly, too: the answer
-		// comes by the balancer, which routes what is for no VIP.
-		t.Client.AddRoute(t.plan.backendNet.Masked(), t.BalancerAddr),
-	)
+	if err := t.Client.AddRoute(single(t.VIP), t.BalancerAddr); err != nil || t.opts.mixed() {
+		return err
+	}
+	// Backends of a NAT service can be asked directly, too: the answer comes
+	// by the balancer, which routes what is for no VIP.
+	return t.Client.AddRoute(t.plan.backendNet.Masked(), t.BalancerAddr)
 }
 
 func (t *Topology) addBackends() error {
@@ -143,10 +162,7 @@ func (t *Topology) addBackends() error {
 }
 
 func (t *Topology) addBackend(i int) error {
-	name, number := fmt.Sprintf("backend%d", i), firstBackend+i
-	if t.opts.Family == 6 {
-		number += 0x10 - firstBackend // read as digits: fd80::10, fd80::11, …
-	}
+	name, number := fmt.Sprintf("backend%d", i), backendNumber(t.plan.backendNet, i)
 	addr := host(t.plan.backendNet, number)
 	ns, err := t.newHost(name)
 	if err != nil {
@@ -159,11 +175,11 @@ func (t *Topology) addBackend(i int) error {
 	if t.opts.Forward == lb.NAT {
 		return ns.AddRoute(anywhere(t.VIP), t.plan.backendNet.Addr())
 	}
-	return errors.Join(
-		ns.Set(dsrSysctls()),
-		ns.AddAddr(NIC, host(t.plan.clientNet, number)),
-		ns.AddAddr("lo", single(t.VIP)),
-	)
+	nearClients := host(t.plan.clientNet, backendNumber(t.plan.clientNet, i))
+	if err := ns.AddAddr(NIC, nearClients); err != nil || t.opts.Forward.Tunnel() {
+		return err
+	}
+	return errors.Join(ns.Set(dsrSysctls()), ns.AddAddr("lo", single(t.VIP)))
 }
 
 func (t *Topology) newHost(name string) (*NS, error) {

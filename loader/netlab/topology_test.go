@@ -48,12 +48,41 @@ func build(t *testing.T, opts Options) *Topology {
 }
 
 func eachTopology(t *testing.T, f func(t *testing.T, opts Options)) {
-	for _, forward := range []lb.Forward{lb.NAT, lb.DSR} {
+	for _, forward := range []lb.Forward{lb.NAT, lb.DSR, lb.IPIP} {
 		for _, family := range []int{4, 6} {
 			t.Run(fmt.Sprintf("%s-%d", forward, family), func(t *testing.T) {
 				f(t, Options{Backends: 2, Forward: forward, Family: family})
 			})
 		}
+	}
+}
+
+// With a tunnel the balancer reaches backends by one family and they reach the
+// clients by the other.
+func TestMixedFamilies(t *testing.T) {
+	for _, family := range []int{4, 6} {
+		t.Run(fmt.Sprint(family), func(t *testing.T) {
+			topo := build(t, Options{Backends: 2, Forward: lb.GUE, Family: family, BackendFamily: 10 - family})
+			l, err := topo.Client.Listen("tcp", ":8080")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			go echo(l)
+			for _, b := range topo.Backends {
+				if b.Addr.Is4() == (family == 4) {
+					t.Errorf("backend %s", b.Addr)
+				}
+				tunnelled, err := b.NS.Listen("tcp", ":8081")
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer tunnelled.Close()
+				go echo(tunnelled)
+				transfer(t, topo.Balancer, topo.plan.backendNet.Addr(), netip.AddrPortFrom(b.Addr, 8081))
+				transfer(t, b.NS, netip.Addr{}, netip.AddrPortFrom(topo.ClientAddrs[0], 8080))
+			}
+		})
 	}
 }
 
@@ -93,7 +122,10 @@ func transfer(t *testing.T, client *NS, from netip.Addr, to netip.AddrPort) {
 	t.Helper()
 	sent, got := bytes.Repeat([]byte("0123456789abcdef"), 1<<16), new(bytes.Buffer)
 	err := client.Do(func() error {
-		dialer := net.Dialer{Timeout: 5 * time.Second, LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))}
+		dialer := net.Dialer{Timeout: 5 * time.Second}
+		if from.IsValid() {
+			dialer.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))
+		}
 		conn, err := dialer.Dial("tcp", to.String())
 		if err != nil {
 			return err
@@ -233,6 +265,8 @@ func TestOptionsRefused(t *testing.T) {
 		"too many backends": func(o *Options) { o.Backends = MaxBackends + 1 },
 		"l7":                func(o *Options) { o.Forward = lb.L7 },
 		"family":            func(o *Options) { o.Family = 5 },
+		"mixed families":    func(o *Options) { o.BackendFamily = 6 },
+		"backends' family":  func(o *Options) { o.Forward, o.BackendFamily = lb.IPIP, 5 },
 	} {
 		opts := good
 		change(&opts)
