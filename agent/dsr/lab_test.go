@@ -2,17 +2,12 @@ package dsr
 
 import (
 	"fmt"
-	"io/fs"
 	"net"
 	"net/netip"
 	"os"
-	"path/filepath"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
-
-	"github.com/vishvananda/netlink"
 
 	"weir/loader/netlab"
 )
@@ -97,42 +92,11 @@ func crash(t *testing.T, a *Agent) {
 	a.close = func() error { return nil }
 }
 
-// snapshot is all about the namespace that an agent could have changed.
 func (l *lab) snapshot(t *testing.T) string {
 	t.Helper()
-	var b strings.Builder
-	l.must(t, l.Do(func() error {
-		links, err := netlink.LinkList()
-		if err != nil {
-			return err
-		}
-		for _, link := range links {
-			attrs := link.Attrs()
-			fmt.Fprintln(&b, attrs.Name, attrs.Flags, attrs.MTU, attrs.Xdp != nil && attrs.Xdp.Attached)
-			addrs, err := netlink.AddrList(link, netlink.FAMILY_ALL)
-			if err != nil {
-				return err
-			}
-			slices.SortFunc(addrs, func(x, y netlink.Addr) int { return strings.Compare(x.String(), y.String()) })
-			for _, a := range addrs {
-				fmt.Fprintln(&b, " ", a.IPNet, a.Scope, a.ValidLft, a.PreferedLft)
-			}
-		}
-		return walkSysctls(&b)
-	}))
-	return b.String()
-}
-
-func walkSysctls(b *strings.Builder) error {
-	return filepath.WalkDir("/proc/sys/net", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		if text, err := os.ReadFile(path); err == nil { // some can only be written
-			fmt.Fprintln(b, path, strings.TrimSpace(string(text)))
-		}
-		return nil
-	})
+	all, err := l.Snapshot()
+	l.must(t, err)
+	return all
 }
 
 // unchanged compares the namespace with an earlier snapshot.

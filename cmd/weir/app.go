@@ -49,7 +49,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(
 		a.runCommand(), a.configCommand(), a.statusCommand(), a.serviceCommand(), a.backendCommand(),
 		a.tailCommand(), a.flowsCommand(), a.metricsCommand(), a.reloadCommand(), a.unloadCommand(),
-		demo.Command(), a.versionCommand(),
+		a.agentCommand(), demo.Command(), a.versionCommand(),
 	)
 	root.InitDefaultCompletionCmd()
 	completionExamples(root)

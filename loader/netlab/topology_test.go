@@ -276,3 +276,40 @@ func TestOptionsRefused(t *testing.T) {
 		}
 	}
 }
+
+// Whatever is changed shows in a snapshot, and nothing else does.
+func TestSnapshot(t *testing.T) {
+	ns := newNS(t)
+	snapshot := func() string {
+		t.Helper()
+		s, err := ns.Snapshot()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	last := snapshot()
+	if again := snapshot(); again != last {
+		t.Error("two snapshots of the same differ")
+	}
+	for name, change := range map[string]func() error{
+		"setting":   func() error { return ns.Set(Sysctls{"ipv4/conf/all/arp_ignore": "1"}) },
+		"interface": func() error { return ns.Bridge("br1", mac(hostSide, 9)) },
+		"loopback":  ns.LoopbackUp,
+	} {
+		if err := change(); err != nil {
+			t.Fatal(err)
+		}
+		if now := snapshot(); now == last {
+			t.Errorf("a changed %s does not show", name)
+		} else {
+			last = now
+		}
+	}
+	if err := ns.AddAddr("lo", netip.MustParsePrefix("192.0.2.1/32")); err != nil {
+		t.Fatal(err)
+	}
+	if snapshot() == last {
+		t.Error("an added address does not show")
+	}
+}
