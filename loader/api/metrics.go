@@ -86,10 +86,11 @@ func (c *collector) collectBackends(v view, out chan<- prometheus.Metric) {
 
 func (c *collector) collectWeights(v view, out chan<- prometheus.Metric) {
 	for _, p := range v.Config.Pools {
-		for _, b := range p.Backends {
-			w := v.Effective[control.Ref{Pool: p.Name, Endpoint: b.Endpoint()}]
-			out <- gauge(c.backendWeight, float64(b.Weight), p.Name, b.Endpoint().String(), "configured")
-			out <- gauge(c.backendWeight, control.Units(w), p.Name, b.Endpoint().String(), "effective")
+		now := v.Backends(p.Name)
+		for i, b := range p.Backends {
+			endpoint := b.Endpoint().String()
+			out <- gauge(c.backendWeight, float64(b.Weight), p.Name, endpoint, "configured")
+			out <- gauge(c.backendWeight, control.Units(now[i].Effective), p.Name, endpoint, "effective")
 		}
 	}
 }

@@ -53,13 +53,18 @@ func (v view) backends() []wire.Backend {
 	all := []wire.Backend{}
 	index := map[control.Ref]int{}
 	for _, p := range v.Config.Pools {
-		for _, b := range p.Backends {
+		now := v.Backends(p.Name)
+		share := shares(p.Algorithm, now)
+		for i, b := range p.Backends {
 			index[control.Ref{Pool: p.Name, Endpoint: b.Endpoint()}] = len(all)
-			all = append(all, v.configured(p, b))
+			out := v.configured(p.Name, b, now[i])
+			out.Share = share(now[i].Effective)
+			all = append(all, out)
 		}
 	}
 	for _, c := range v.counters.Backends {
-		r := control.Ref{Pool: v.poolAt(c.VIP), Endpoint: c.Endpoint}
+		s := v.ServiceAt(c.VIP)
+		r := control.Ref{Pool: s.Pool, Endpoint: c.Endpoint}
 		i, known := index[r]
 		if !known {
 			i = len(all)
@@ -67,59 +72,49 @@ func (v view) backends() []wire.Backend {
 			all = append(all, wire.Backend{Pool: r.Pool, Backend: r.Endpoint, State: wire.StateRetired})
 		}
 		all[i].Traffic.Add(wire.TrafficOf(c))
-		all[i].Services = append(all[i].Services, v.backendTraffic(c))
+		all[i].Services = append(all[i].Services, backendTraffic(s.Name, c))
 	}
 	return all
 }
 
-func (v view) configured(p lb.Pool, b lb.Backend) wire.Backend {
-	r := control.Ref{Pool: p.Name, Endpoint: b.Endpoint()}
-	w := v.Effective[r]
-	out := wire.Backend{Pool: p.Name, Backend: b.Endpoint(), State: wire.StateReady, Weight: b.Weight,
-		Services: []wire.BackendTraffic{}, Effective: control.Units(w), Share: v.share(p, w)}
-	if w == 0 {
+func (v view) configured(pool string, b lb.Backend, now lb.BackendState) wire.Backend {
+	out := wire.Backend{Pool: pool, Backend: b.Endpoint(), State: wire.StateReady, Weight: b.Weight,
+		Services: []wire.BackendTraffic{}, Effective: control.Units(now.Effective)}
+	if now.Effective == 0 {
 		out.State = wire.StateDrained
 	}
-	if o, ok := v.Overrides[r]; ok {
+	if o, ok := v.Overrides[control.Ref{Pool: pool, Endpoint: b.Endpoint()}]; ok {
 		out.Override = o.String()
 	}
-	if hop := v.Hop(b.Addr); hop.Resolved() {
+	if hop := now.Hop; hop.Resolved() {
 		out.Resolved, out.Interface, out.MAC = true, hop.IfIndex, net.HardwareAddr(hop.DstMAC[:]).String()
 	}
 	return out
 }
 
-// share is the part of a pool's new flows that a weight stands for. Plain
+// shares gives the part of a pool's new flows that a weight stands for. Plain
 // round robin knows no weights but 0.
-func (v view) share(p lb.Pool, w lb.EffectiveWeight) float64 {
+func shares(a lb.Algorithm, backends []lb.BackendState) func(lb.EffectiveWeight) float64 {
 	var sum, taking float64
-	for _, b := range p.Backends {
-		e := v.Effective[control.Ref{Pool: p.Name, Endpoint: b.Endpoint()}]
-		sum += float64(e)
-		if e > 0 {
+	for _, b := range backends {
+		sum += float64(b.Effective)
+		if b.Effective > 0 {
 			taking++
 		}
 	}
-	switch {
-	case w == 0:
-		return 0
-	case p.Algorithm == lb.RoundRobin:
-		return 1 / taking
-	}
-	return float64(w) / sum
-}
-
-func (v view) backendTraffic(c lb.BackendCounters) wire.BackendTraffic {
-	return wire.BackendTraffic{Service: v.ServiceAt(c.VIP), VIP: c.VIP, ID: c.ID, Retired: c.Retired, Traffic: wire.TrafficOf(c)}
-}
-
-func (v view) poolAt(vip lb.VIP) string {
-	for _, s := range v.Config.Services {
-		if s.VIP == vip {
-			return s.Pool
+	return func(w lb.EffectiveWeight) float64 {
+		switch {
+		case w == 0:
+			return 0
+		case a == lb.RoundRobin:
+			return 1 / taking
 		}
+		return float64(w) / sum
 	}
-	return ""
+}
+
+func backendTraffic(service string, c lb.BackendCounters) wire.BackendTraffic {
+	return wire.BackendTraffic{Service: service, VIP: c.VIP, ID: c.ID, Retired: c.Retired, Traffic: wire.TrafficOf(c)}
 }
 
 func (v view) totals() wire.Totals {
@@ -149,7 +144,8 @@ func (v view) reasons() []lb.ReasonCount {
 }
 
 func (v view) flow(f lb.Flow) wire.Flow {
-	return wire.Flow{Flow: f, Service: v.ServiceAt(f.VIP), Pool: v.poolAt(f.VIP)}
+	s := v.ServiceAt(f.VIP)
+	return wire.Flow{Flow: f, Service: s.Name, Pool: s.Pool}
 }
 
 // backendCount counts the backends of all pools.

@@ -38,8 +38,7 @@ func (c *Controller) override(ctx context.Context, r Ref, change func(Overrides)
 		if err := findBackend(c.want.config.Pools, r); err != nil {
 			return err
 		}
-		want := intent{config: c.want.config, overrides: change(c.want.overrides)}
-		return c.persistAndApply(r, want)
+		return c.persistAndApply(r, c.want.with(change(c.want.overrides)))
 	})
 }
 
@@ -114,11 +113,11 @@ func (c *Controller) reload(ctx context.Context, next lb.Config) error {
 	if err := checkReload(c.want.config, next); err != nil {
 		return &refusal{ErrInvalid, err.Error()}
 	}
-	if fresh := newAddrs(c.want.config, next); len(fresh) > 0 {
-		c.awaitHops(ctx, hopAddrs(next))
-	}
 	old := c.want
-	want := intent{config: next, overrides: c.keepKnown(old.overrides, next.Pools)}
+	want := newIntent(next, c.keepKnown(old.overrides, next.Pools))
+	if hasNew(old.addrs, want.addrs) {
+		c.awaitHops(ctx, want)
+	}
 	if err := c.replaceConfig(want); err != nil {
 		return fmt.Errorf("the old configuration stays in force: %w", err)
 	}
@@ -192,10 +191,13 @@ const (
 	unload  = "stop the daemon, run `weir unload`, which ends flows, and start it again"
 )
 
-// newAddrs are the backend addresses that only next has.
-func newAddrs(old, next lb.Config) []netip.Addr {
-	known := hopAddrs(old)
-	return slices.DeleteFunc(hopAddrs(next), func(a netip.Addr) bool { return slices.Contains(known, a) })
+// hasNew reports whether next has an address that old has not; both are
+// sorted.
+func hasNew(old, next []netip.Addr) bool {
+	return slices.ContainsFunc(next, func(a netip.Addr) bool {
+		_, known := slices.BinarySearchFunc(old, a, netip.Addr.Compare)
+		return !known
+	})
 }
 
 // refusal is an error with a text of its own that is also one of the

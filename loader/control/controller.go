@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/netip"
-	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -61,6 +59,7 @@ type Controller struct {
 	// Owned by the goroutine of Run.
 	want       intent
 	have       desired // what the last successful Apply was given
+	hops       *hops   // what is known now, nil if it must be asked anew
 	retry      backoff
 	retryTimer *time.Timer
 	applyErr   error // of the last Apply, nil if it succeeded
@@ -85,7 +84,7 @@ func New(o Options) *Controller {
 		loaded:     time.Now(),
 	}
 	c.retryTimer.Stop()
-	c.want = intent{config: o.Config, overrides: c.keepKnown(o.Overrides, o.Config.Pools)}
+	c.want = newIntent(o.Config, c.keepKnown(o.Overrides, o.Config.Pools))
 	return c
 }
 
@@ -106,7 +105,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	var pumping sync.WaitGroup
 	defer pumping.Wait()
 	defer cancel()
-	c.awaitHops(ctx, hopAddrs(c.want.config))
+	c.awaitHops(ctx, c.want)
 	if ctx.Err() != nil {
 		return nil
 	}
@@ -130,8 +129,10 @@ func (c *Controller) loop(ctx context.Context) {
 		case o := <-c.ops:
 			o.err <- o.do(ctx)
 		case <-c.opts.Hops.Changes():
+			c.hops = nil
 			c.refresh()
 		case <-c.retryTimer.C:
+			c.hops = nil
 			c.refresh()
 		case <-sweep.C:
 			c.sweep()
@@ -163,7 +164,7 @@ func (c *Controller) refresh() {
 // reconcile makes the data plane hold want. On success want is what is
 // wanted from now on; on error a retry of what was wanted before is due.
 func (c *Controller) reconcile(want intent) error {
-	next, hops, err := c.derive(want)
+	next, err := c.derive(want)
 	if err == nil {
 		err = c.apply(next)
 	}
@@ -171,22 +172,35 @@ func (c *Controller) reconcile(want intent) error {
 		c.failed(err)
 		return err
 	}
-	c.succeeded(want, next, hops)
+	c.succeeded(next)
 	return nil
 }
 
-func (c *Controller) derive(want intent) (desired, map[netip.Addr]lb.NextHop, error) {
-	hops, err := c.opts.Hops.Resolve(hopAddrs(want.config))
+func (c *Controller) derive(want intent) (desired, error) {
+	hops, err := c.resolve(want)
 	if err != nil {
-		return desired{}, nil, fmt.Errorf("resolving next hops: %w", err)
+		return desired{}, fmt.Errorf("resolving next hops: %w", err)
 	}
-	next, err := derive(want, hops, c.have)
-	return next, hops, err
+	return derive(want, hops, c.have)
+}
+
+// resolve asks only for what may have changed: a resolver announces that.
+func (c *Controller) resolve(want intent) (*hops, error) {
+	if c.hops != nil && sameMemory(c.hops.addrs, want.addrs) {
+		return c.hops, nil
+	}
+	c.hops = nil
+	known, err := c.opts.Hops.Resolve(want.addrs)
+	if err != nil {
+		return nil, err
+	}
+	c.hops = &hops{addrs: want.addrs, known: known}
+	return c.hops, nil
 }
 
 // apply leaves out what would change nothing.
 func (c *Controller) apply(next desired) error {
-	if c.applyErr == nil && c.snapshot.Load() != nil && reflect.DeepEqual(next.state, c.have.state) {
+	if c.applyErr == nil && c.snapshot.Load() != nil && sameState(next.state, c.have.state) {
 		return nil
 	}
 	start := time.Now()
@@ -201,12 +215,12 @@ func (c *Controller) failed(err error) {
 	}
 	c.applyErr = err
 	c.retryTimer.Reset(c.retry.next())
-	if s := c.snapshot.Load(); s != nil {
-		c.publish(s.hops)
+	if c.snapshot.Load() != nil {
+		c.publish()
 	}
 }
 
-func (c *Controller) succeeded(want intent, next desired, hops map[netip.Addr]lb.NextHop) {
+func (c *Controller) succeeded(next desired) {
 	if c.applyErr != nil {
 		c.applyErr = nil
 		c.opts.Log.Info("data plane up to date again")
@@ -216,8 +230,8 @@ func (c *Controller) succeeded(want intent, next desired, hops map[netip.Addr]lb
 	c.retryTimer.Stop()
 	first := c.snapshot.Load() == nil
 	before := c.have
-	c.want, c.have = want, next
-	c.publish(hops)
+	c.want, c.have = next.want, next
+	c.publish()
 	if first {
 		return
 	}
@@ -227,14 +241,14 @@ func (c *Controller) succeeded(want intent, next desired, hops map[netip.Addr]lb
 	}
 }
 
-// awaitHops waits until the next hops of addrs are known, for HopWait at
-// most: a new backend's first packets would be dropped without.
-func (c *Controller) awaitHops(ctx context.Context, addrs []netip.Addr) {
+// awaitHops waits until the next hops that want needs are known, for HopWait
+// at most: a new backend's first packets would be dropped without.
+func (c *Controller) awaitHops(ctx context.Context, want intent) {
 	late := time.NewTimer(c.opts.HopWait)
 	defer late.Stop()
 	for {
-		hops, err := c.opts.Hops.Resolve(addrs)
-		if err != nil || allResolved(hops, addrs) {
+		hops, err := c.resolve(want)
+		if err != nil || hops.complete() {
 			return // the next reconcile reports the error
 		}
 		select {
@@ -243,13 +257,14 @@ func (c *Controller) awaitHops(ctx context.Context, addrs []netip.Addr) {
 		case <-late.C:
 			return
 		case <-c.opts.Hops.Changes():
+			c.hops = nil
 		}
 	}
 }
 
-func allResolved(hops map[netip.Addr]lb.NextHop, addrs []netip.Addr) bool {
-	for _, a := range addrs {
-		if !hops[a].Resolved() {
+func (h *hops) complete() bool {
+	for _, a := range h.addrs {
+		if !h.known[a].Resolved() {
 			return false
 		}
 	}

@@ -13,42 +13,76 @@ import (
 // intent is what shall be: it is replaced whole, never changed in place.
 type intent struct {
 	config    lb.Config
+	addrs     []netip.Addr   // the backends' addresses, each once, sorted
+	vips      map[string]int // VIP as written -> index into config.Services
 	overrides Overrides
 }
 
-// desired is an intent turned into what the data plane shall hold.
+func newIntent(c lb.Config, o Overrides) intent {
+	w := intent{config: c, addrs: hopAddrs(c), vips: make(map[string]int, len(c.Services)), overrides: o}
+	for i, s := range c.Services {
+		w.vips[s.VIP.String()] = i
+	}
+	return w
+}
+
+func (w intent) with(o Overrides) intent {
+	w.overrides = o
+	return w
+}
+
+// hops are the next hops that one Resolve answered for addrs.
+type hops struct {
+	addrs []netip.Addr
+	known map[netip.Addr]lb.NextHop
+}
+
+// desired is an intent turned into what the data plane shall hold. What two of
+// them have in common is the same memory, so that a change costs what it
+// changes and not what there is.
 type desired struct {
+	want  intent
+	hops  *hops
 	state lb.State
-	pools map[string]poolTable
+	pools map[string]*poolTable
 }
 
-// poolTable is a pool's table and all that it was built from, so that a table
-// is built again only when one of these changes.
+// poolTable is a pool's table and all that it was built from. It is never
+// changed.
 type poolTable struct {
-	pool      lb.Pool
-	seed      uint64
-	effective []lb.EffectiveWeight
-	table     lb.Table
+	pool     lb.Pool
+	seed     uint64
+	backends []lb.BackendState // in the pool's order
+	table    lb.Table
 }
 
-// derive computes what the data plane shall hold, taking over the tables of
-// before that still fit. A pool that no service uses has no table there.
-func derive(want intent, hops map[netip.Addr]lb.NextHop, before desired) (desired, error) {
-	next := desired{pools: map[string]poolTable{}}
+// derive computes what the data plane shall hold, taking over from before what
+// still fits. A pool that no service uses has no table there.
+func derive(want intent, hops *hops, before desired) (desired, error) {
+	next := desired{want: want, hops: hops, pools: make(map[string]*poolTable, len(want.config.Pools))}
+	touched := want.overrides.poolsBeside(before.want.overrides)
 	for _, p := range want.config.Pools {
-		pt, err := tableOf(p, want, before.pools[p.Name])
+		old := before.pools[p.Name]
+		if old == nil {
+			old = &poolTable{}
+		}
+		if hops == before.hops && !touched[p.Name] && old.isOf(p, want.config.Seed) {
+			next.pools[p.Name] = old
+			continue
+		}
+		pt, err := old.next(p, want, hops)
 		if err != nil {
 			return desired{}, fmt.Errorf("building the table of pool %s: %w", p.Name, err)
 		}
 		next.pools[p.Name] = pt
 	}
-	next.state = stateOf(want.config.Services, next.pools, hops)
+	next.state = stateOf(want.config.Services, next.pools)
 	return next, nil
 }
 
-func stateOf(services []lb.Service, pools map[string]poolTable, hops map[netip.Addr]lb.NextHop) lb.State {
-	var st lb.State
-	index := map[string]int{}
+func stateOf(services []lb.Service, pools map[string]*poolTable) lb.State {
+	st := lb.State{Services: make([]lb.ServiceState, 0, len(services))}
+	index := make(map[string]int, len(pools))
 	for _, s := range services {
 		if s.Forward == lb.L7 {
 			st.Services = append(st.Services, lb.ServiceState{Service: s})
@@ -60,55 +94,70 @@ func stateOf(services []lb.Service, pools map[string]poolTable, hops map[netip.A
 			index[s.Pool] = i
 			st.Tables = append(st.Tables, pools[s.Pool].table)
 		}
-		st.Services = append(st.Services, lb.ServiceState{Service: s, Table: i, Backends: pools[s.Pool].backends(hops)})
+		st.Services = append(st.Services, lb.ServiceState{Service: s, Table: i, Backends: pools[s.Pool].backends})
 	}
 	return st
 }
 
-func tableOf(p lb.Pool, want intent, before poolTable) (poolTable, error) {
-	pt := poolTable{pool: p, seed: want.config.Seed, effective: effectiveWeights(p, want.overrides)}
-	if pt.sameInputs(before) {
-		pt.table = before.table
+// isOf reports whether the table was made from this very pool and seed.
+func (t *poolTable) isOf(p lb.Pool, seed uint64) bool {
+	return t.seed == seed && sameSettings(t.pool, p) && sameMemory(t.pool.Backends, p.Backends)
+}
+
+// next is the pool's table after a change. It shares with t what is the same.
+func (t *poolTable) next(p lb.Pool, want intent, hops *hops) (*poolTable, error) {
+	pt := &poolTable{pool: p, seed: want.config.Seed, backends: backendsOf(p, want.overrides, hops)}
+	if equal(t.backends, pt.backends) {
+		pt.backends = t.backends
+	}
+	if pt.sameInputs(t) {
+		pt.table = t.table
 		return pt, nil
 	}
 	var err error
-	pt.table, err = build(p, pt.effective, pt.seed)
+	pt.table, err = build(p, pt.backends, pt.seed)
 	return pt, err
 }
 
-func effectiveWeights(p lb.Pool, overrides Overrides) []lb.EffectiveWeight {
-	all := make([]lb.EffectiveWeight, len(p.Backends))
+func backendsOf(p lb.Pool, overrides Overrides, hops *hops) []lb.BackendState {
+	all := make([]lb.BackendState, len(p.Backends))
 	for i, b := range p.Backends {
 		in := weight.Inputs{Configured: b.Weight}
 		if o, ok := overrides[Ref{p.Name, b.Endpoint()}]; ok {
 			in.Override = &o
 		}
-		all[i] = weight.Effective(in)
+		all[i] = lb.BackendState{Endpoint: b.Endpoint(), Effective: weight.Effective(in), Hop: hops.known[b.Addr]}
 	}
 	return all
 }
 
-// sameInputs leaves configured weights out: only effective ones count.
-func (t poolTable) sameInputs(o poolTable) bool {
-	return t.pool.Name == o.pool.Name && t.pool.Algorithm == o.pool.Algorithm &&
-		t.pool.TableSize == o.pool.TableSize && t.seed == o.seed &&
-		slices.Equal(t.endpoints(), o.endpoints()) && slices.Equal(t.effective, o.effective)
+// sameInputs leaves out what a table does not depend on: configured weights,
+// where only effective ones count, and next hops.
+func (t *poolTable) sameInputs(o *poolTable) bool {
+	return t.seed == o.seed && sameSettings(t.pool, o.pool) &&
+		slices.EqualFunc(t.backends, o.backends, func(a, b lb.BackendState) bool {
+			return a.Endpoint == b.Endpoint && a.Effective == b.Effective
+		})
 }
 
-func (t poolTable) endpoints() []netip.AddrPort {
-	all := make([]netip.AddrPort, len(t.pool.Backends))
-	for i, b := range t.pool.Backends {
-		all[i] = b.Endpoint()
-	}
-	return all
+func sameSettings(a, b lb.Pool) bool {
+	return a.Name == b.Name && a.Algorithm == b.Algorithm && a.TableSize == b.TableSize
 }
 
-func (t poolTable) backends(hops map[netip.Addr]lb.NextHop) []lb.BackendState {
-	all := make([]lb.BackendState, len(t.pool.Backends))
-	for i, b := range t.pool.Backends {
-		all[i] = lb.BackendState{Endpoint: b.Endpoint(), Effective: t.effective[i], Hop: hops[b.Addr]}
-	}
-	return all
+// equal compares slices and takes no time for those that are the same memory.
+func equal[T comparable](a, b []T) bool { return sameMemory(a, b) || slices.Equal(a, b) }
+
+func sameMemory[T any](a, b []T) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
+}
+
+// sameState is cheap for states that derive made one from the other.
+func sameState(a, b lb.State) bool {
+	return slices.EqualFunc(a.Services, b.Services, func(x, y lb.ServiceState) bool {
+		return x.Service == y.Service && x.Table == y.Table && equal(x.Backends, y.Backends)
+	}) && slices.EqualFunc(a.Tables, b.Tables, func(x, y lb.Table) bool {
+		return x.Algorithm == y.Algorithm && equal(x.Slots, y.Slots)
+	})
 }
 
 // hopAddrs are the backends' addresses, each once, sorted.

@@ -21,17 +21,41 @@ const (
 // changes tells in events how next differs from before.
 func changes(before, next desired) []lb.Event {
 	var all []lb.Event
-	names := maps.Clone(before.pools)
-	maps.Copy(names, next.pools)
-	for _, name := range slices.Sorted(maps.Keys(names)) {
+	for _, name := range changedPools(before.pools, next.pools) {
 		old, now := before.pools[name], next.pools[name]
+		if old == nil {
+			old = &poolTable{}
+		}
+		if now == nil {
+			now = &poolTable{}
+		}
 		all = append(all, backendChanges(name, old, now)...)
 		all = append(all, tableChange(name, old, now)...)
 	}
 	return all
 }
 
-func backendChanges(pool string, old, now poolTable) []lb.Event {
+// changedPools are the names of those that may differ, sorted.
+func changedPools(before, next map[string]*poolTable) []string {
+	var names []string
+	for name, p := range next {
+		if before[name] != p {
+			names = append(names, name)
+		}
+	}
+	for name := range before {
+		if next[name] == nil {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+func backendChanges(pool string, old, now *poolTable) []lb.Event {
+	if sameMemory(old.backends, now.backends) {
+		return nil
+	}
 	was, is := old.weights(), now.weights()
 	both := maps.Clone(was)
 	maps.Copy(both, is)
@@ -56,15 +80,15 @@ func backendChanges(pool string, old, now poolTable) []lb.Event {
 	return all
 }
 
-func (t poolTable) weights() map[netip.AddrPort]lb.EffectiveWeight {
-	all := map[netip.AddrPort]lb.EffectiveWeight{}
-	for i, b := range t.pool.Backends {
-		all[b.Endpoint()] = t.effective[i]
+func (t *poolTable) weights() map[netip.AddrPort]lb.EffectiveWeight {
+	all := make(map[netip.AddrPort]lb.EffectiveWeight, len(t.backends))
+	for _, b := range t.backends {
+		all[b.Endpoint] = b.Effective
 	}
 	return all
 }
 
-func tableChange(pool string, old, now poolTable) []lb.Event {
+func tableChange(pool string, old, now *poolTable) []lb.Event {
 	moved := movedEntries(old, now)
 	if moved == 0 {
 		return nil
@@ -74,15 +98,14 @@ func tableChange(pool string, old, now poolTable) []lb.Event {
 }
 
 // movedEntries counts the entries that lead to another backend than before.
-func movedEntries(old, now poolTable) int {
+func movedEntries(old, now *poolTable) int {
 	a, b := old.table.Slots, now.table.Slots
-	if len(a) == len(b) && len(a) > 0 && &a[0] == &b[0] && slices.Equal(old.endpoints(), now.endpoints()) {
+	if sameMemory(a, b) { // a table is built anew when its backends change
 		return 0
 	}
 	moved := max(len(a), len(b)) - min(len(a), len(b))
-	was, is := old.endpoints(), now.endpoints()
 	for i := range min(len(a), len(b)) {
-		if was[a[i]] != is[b[i]] {
+		if old.backends[old.table.Slot(i)].Endpoint != now.backends[now.table.Slot(i)].Endpoint {
 			moved++
 		}
 	}

@@ -52,6 +52,19 @@ func (o Overrides) without(r Ref) Overrides {
 	return c
 }
 
+// poolsBeside are the pools of which some override differs from o's.
+func (o Overrides) poolsBeside(other Overrides) map[string]bool {
+	pools := map[string]bool{}
+	for _, pair := range [][2]Overrides{{o, other}, {other, o}} {
+		for r, v := range pair[0] {
+			if w, ok := pair[1][r]; !ok || w != v {
+				pools[r.Pool] = true
+			}
+		}
+	}
+	return pools
+}
+
 // keep returns those whose backend the pools hold, and the refs of the rest.
 func (o Overrides) keep(pools []lb.Pool) (kept Overrides, gone []Ref) {
 	known := map[Ref]bool{}

@@ -1,7 +1,6 @@
 package control
 
 import (
-	"maps"
 	"net/netip"
 	"sync"
 	"time"
@@ -15,42 +14,48 @@ type Snapshot struct {
 	Loaded     time.Time // when Config was accepted
 	State      lb.State
 	Overrides  Overrides
-	Effective  map[Ref]lb.EffectiveWeight
 	ApplyError error // why the data plane may not hold State, or nil
 
-	hops     map[netip.Addr]lb.NextHop
-	services map[string]string // by VIP as written
+	hops  *hops
+	pools map[string]*poolTable
+	vips  map[string]int // VIP as written -> index into Config.Services
 }
 
 // Hop is the next hop of a backend's address, zero if it is not known.
-func (s *Snapshot) Hop(a netip.Addr) lb.NextHop { return s.hops[a] }
+func (s *Snapshot) Hop(a netip.Addr) lb.NextHop { return s.hops.known[a] }
 
-// ServiceAt is the name of the service with this VIP, or "".
-func (s *Snapshot) ServiceAt(v lb.VIP) string { return s.services[v.String()] }
+// Backends are a pool's backends as they are now, in the order of Config's.
+// The caller leaves them as they are.
+func (s *Snapshot) Backends(pool string) []lb.BackendState {
+	if p := s.pools[pool]; p != nil {
+		return p.backends
+	}
+	return nil
+}
+
+// ServiceAt is the service with this VIP, the zero Service if there is none.
+func (s *Snapshot) ServiceAt(v lb.VIP) lb.Service { return s.serviceNamed(v.String()) }
+
+func (s *Snapshot) serviceNamed(vip string) lb.Service {
+	if i, ok := s.vips[vip]; ok {
+		return s.Config.Services[i]
+	}
+	return lb.Service{}
+}
 
 func (s *Snapshot) nameService(e lb.Event) lb.Event {
 	if e.Service == "" {
-		e.Service = s.services[e.VIP]
+		e.Service = s.serviceNamed(e.VIP).Name
 	}
 	return e
 }
 
-func (c *Controller) publish(hops map[netip.Addr]lb.NextHop) {
-	s := &Snapshot{
+func (c *Controller) publish() {
+	c.snapshot.Store(&Snapshot{
 		Config: c.want.config, Loaded: c.loaded, State: c.have.state,
-		Overrides: maps.Clone(c.want.overrides), ApplyError: c.applyErr,
-		Effective: map[Ref]lb.EffectiveWeight{},
-		hops:      hops, services: map[string]string{},
-	}
-	for name, p := range c.have.pools {
-		for ep, w := range p.weights() {
-			s.Effective[Ref{name, ep}] = w
-		}
-	}
-	for _, v := range c.want.config.Services {
-		s.services[v.VIP.String()] = v.Name
-	}
-	c.snapshot.Store(s)
+		Overrides: c.want.overrides, ApplyError: c.applyErr,
+		hops: c.have.hops, pools: c.have.pools, vips: c.want.vips,
+	})
 }
 
 // Snapshot is nil before the first Apply has succeeded.

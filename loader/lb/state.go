@@ -42,7 +42,9 @@ type NextHop struct {
 func (h NextHop) Resolved() bool { return h.IfIndex != 0 && h.DstMAC != [6]byte{} }
 
 // State is all that the data plane shall hold, in full: applying the same
-// State twice changes nothing.
+// State twice changes nothing. What its slices hold is never changed once it
+// was applied; a later State that has the same memory as an earlier one says
+// so that this part of it is unchanged.
 type State struct {
 	Services []ServiceState
 	Tables   []Table
@@ -70,4 +72,12 @@ type BackendState struct {
 type Table struct {
 	Algorithm Algorithm
 	Slots     []uint32
+}
+
+// Slot is the slot of an entry, without the weight that LeastConn puts there.
+func (t Table) Slot(entry int) uint32 {
+	if t.Algorithm == LeastConn {
+		return t.Slots[entry] & 0xffff
+	}
+	return t.Slots[entry]
 }
