@@ -21,6 +21,7 @@ and one-shot HTTP connections through a VIP, and shows how they are spread.
 Everything is removed at the end. Needs root and nothing else.`,
 		Example: `  weir demo
   weir demo --weights 5,1 --algorithm wrr --forward dsr --family 6
+  weir demo --forward gue
   weir demo --duration 10s --json | jq .backends
   weir demo --hold`,
 		Args:         cobra.NoArgs,

@@ -35,6 +35,7 @@ func TestOptions(t *testing.T) {
 		"--backends 5":                     with(func(o *options) { o.weights = []lb.Weight{3, 2, 1, 3, 2} }),
 		"--algorithm rr":                   with(func(o *options) { o.algorithm, o.algorithmName = lb.RoundRobin, "rr" }),
 		"--forward dsr --family 6":         with(func(o *options) { o.forward, o.family = lb.DSR, 6 }),
+		"--forward gue":                    with(func(o *options) { o.forward = lb.GUE }),
 		"--hold --json --algorithm maglev": with(func(o *options) { o.hold, o.json = true, true }),
 	} {
 		got, err := parse(t, args)
@@ -59,8 +60,8 @@ func TestOptionsRefused(t *testing.T) {
 		"--weights 1001":               "1001 is more than 1000",
 		"--weights 0,0":                "no backend has a weight above 0",
 		"--algorithm random":           `"random"`,
-		"--forward l7":                 `"l7" is not nat or dsr`,
-		"--forward x":                  `"x" is not nat or dsr`,
+		"--forward l7":                 `"l7" is not nat, dsr, ipip or gue`,
+		"--forward x":                  `"x" is not nat, dsr, ipip or gue`,
 		"--family 5":                   "5 is not 4 or 6",
 		"--duration 0s":                "0s is not more than 0",
 	} {

@@ -66,11 +66,16 @@ func (d *demo) setUp(ctx context.Context) error {
 	if err := removeLeftovers(); err != nil {
 		return fmt.Errorf("removing what an earlier demo left: %w", err)
 	}
+	d.onEnd(removeRunDir)
+	if err := os.Mkdir(runDir, 0o700); err != nil {
+		return fmt.Errorf("creating the demo's directory: %w", err)
+	}
 	steps := []struct {
 		what string
 		do   func(context.Context) error
 	}{
 		{"building the network", d.buildNetwork},
+		{"setting the backends up", d.startAgents},
 		{"starting the servers", d.startServers},
 		{"starting the daemon", d.startDaemon},
 		{"first requests through the VIP", d.warmUp},
@@ -119,10 +124,6 @@ func (d *demo) startServers(context.Context) error {
 }
 
 func (d *demo) startDaemon(ctx context.Context) (err error) {
-	d.onEnd(removeRunDir)
-	if err := os.Mkdir(runDir, 0o700); err != nil {
-		return fmt.Errorf("creating the demo's directory: %w", err)
-	}
 	config := daemonConfig(d.opts, d.topo.VIP, d.servers)
 	if err := os.WriteFile(configPath, []byte(config), 0o600); err != nil {
 		return fmt.Errorf("writing the daemon's configuration: %w", err)

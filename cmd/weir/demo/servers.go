@@ -29,10 +29,10 @@ type server struct {
 	listener net.Listener
 }
 
-// backendPort is where backends listen. With DSR packets keep the client's
-// destination port.
+// backendPort is where backends listen. Unless addresses are translated,
+// packets keep the client's destination port.
 func backendPort(f lb.Forward) uint16 {
-	if f == lb.DSR {
+	if f.KeepsPacket() {
 		return vipPort
 	}
 	return 8080
