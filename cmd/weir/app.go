@@ -9,6 +9,7 @@ import (
 	"weir/cmd/weir/daemon"
 	"weir/cmd/weir/demo"
 	"weir/loader/api/client"
+	"weir/loader/doctor"
 	"weir/loader/lb"
 )
 
@@ -18,6 +19,7 @@ const defaultSocket = "/run/weir/weir.sock"
 type kernel struct {
 	open   func(lb.Config, *slog.Logger) (*daemon.Kernel, error)
 	unload func(pinDir string, force bool) ([]string, error)
+	host   func() doctor.Host
 }
 
 // app is one run of the command line.
@@ -48,7 +50,7 @@ func (a *app) root() *cobra.Command {
 	must(root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"human", "json"}, cobra.ShellCompDirectiveNoFileComp)))
 	root.AddCommand(
 		a.runCommand(), a.configCommand(), a.statusCommand(), a.serviceCommand(), a.backendCommand(),
-		a.tailCommand(), a.flowsCommand(), a.metricsCommand(), a.reloadCommand(), a.unloadCommand(),
+		a.tailCommand(), a.flowsCommand(), a.metricsCommand(), a.reloadCommand(), a.unloadCommand(), a.doctorCommand(),
 		a.agentCommand(), demo.Command(), a.versionCommand(),
 	)
 	root.InitDefaultCompletionCmd()

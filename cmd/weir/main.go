@@ -4,18 +4,25 @@ package main
 
 import (
 	"context"
+	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
 
 	"weir/cmd/weir/daemon"
 	"weir/loader/dataplane"
+	"weir/loader/doctor"
+	"weir/loader/doctor/host"
 )
 
 // version is set by the linker; see the Makefile.
 var version string
 
-func main() { os.Exit(execute(kernel{open: daemon.OpenKernel, unload: dataplane.Unload})) }
+func main() {
+	os.Exit(execute(kernel{open: daemon.OpenKernel, unload: dataplane.Unload, host: openHost}))
+}
+
+func openHost() doctor.Host { return host.New(slog.New(slog.DiscardHandler)) }
 
 // execute runs the command line and returns the exit code.
 func execute(k kernel) int {

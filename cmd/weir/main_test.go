@@ -31,7 +31,7 @@ import (
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"weir":      main,
-		"weir-fake": func() { os.Exit(execute(kernel{open: openFake, unload: unloadFake})) },
+		"weir-fake": func() { os.Exit(execute(kernel{open: openFake, unload: unloadFake, host: openHost})) },
 	})
 }
 

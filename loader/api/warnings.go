@@ -21,6 +21,13 @@ func (v view) warnings(procSys string) []string {
 	return append(all, v.unserved()...)
 }
 
+func (v view) applyError() string {
+	if v.ApplyError == nil {
+		return ""
+	}
+	return v.ApplyError.Error()
+}
+
 // forwardingOff names the interfaces where replies of nat services cannot be
 // routed: bpf_fib_lookup answers "forwarding disabled" there.
 func (v view) forwardingOff(procSys string) []string {

@@ -7,8 +7,12 @@ import (
 	"weir/loader/table"
 )
 
-// checkCapacity reports what does not fit into the kernel maps.
-func checkCapacity(r *report, c lb.Config) {
+// Needs is how much of lb.Limits a configuration takes. TableEntries counts
+// twice, as new tables are filled beside the old.
+type Needs struct{ Services, Backends, TableEntries int }
+
+// Need sums up a configuration.
+func Need(c lb.Config) Needs {
 	pools := make(map[string]lb.Pool, len(c.Pools))
 	for _, p := range c.Pools {
 		pools[p.Name] = p
@@ -28,10 +32,16 @@ func checkCapacity(r *report, c lb.Config) {
 			entries += tableEntries(p) + 1
 		}
 	}
-	over(r, "services", len(c.Services), "services", "services", c.Limits.Services)
-	over(r, "services", pairs, "backends (counted once per service that uses them)", "backends", c.Limits.Backends)
+	return Needs{len(c.Services), pairs, 2 * entries}
+}
+
+// checkCapacity reports what does not fit into the kernel maps.
+func checkCapacity(r *report, c lb.Config) {
+	n := Need(c)
+	over(r, "services", n.Services, "services", "services", c.Limits.Services)
+	over(r, "services", n.Backends, "backends (counted once per service that uses them)", "backends", c.Limits.Backends)
 	// What is replaced stays until no packet can be using it.
-	over(r, "pools", 2*entries, "table entries (all tables and lists of backends twice, as new ones are filled beside the old)",
+	over(r, "pools", n.TableEntries, "table entries (all tables and lists of backends twice, as new ones are filled beside the old)",
 		"table_entries", c.Limits.TableEntries)
 }
 

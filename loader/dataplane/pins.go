@@ -129,6 +129,16 @@ func (d *DataPlane) adoptMaps(dir string) (err error) {
 			d.lock = nil
 		}
 	}()
+	if err := d.openPinned(dir); err != nil {
+		return err
+	}
+	d.adopted = true
+	return nil
+}
+
+// openPinned opens the pinned maps if they are such as this data plane would
+// create. On error some are open.
+func (d *DataPlane) openPinned(dir string) error {
 	spec, err := d.spec()
 	if err != nil {
 		return err
@@ -143,7 +153,6 @@ func (d *DataPlane) adoptMaps(dir string) (err error) {
 			return fmt.Errorf("pinned map %s in %s was made for other limits or by another version of weir: %w; the running program is left as it is. Restore the limits, or start anew, losing flows and counters: weir unload --pin-dir %s", name, dir, err, dir)
 		}
 	}
-	d.adopted = true
 	return d.checkNode(dir)
 }
 

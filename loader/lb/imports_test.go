@@ -41,8 +41,12 @@ var rules = map[string]rule{
 	"weir/loader/api/client": {imports: []string{"weir/loader/lb", "weir/loader/api/wire"}},
 	"weir/loader/api/wire":   {imports: []string{"weir/loader/lb"}, stdOnly: true},
 	"weir/agent":             {imports: []string{"weir/bpf/decap", "weir/loader/lb"}},
-	"weir/cmd":               {imports: []string{anything}},
-	"weir/vm-tests":          {imports: []string{anything}},
+	"weir/loader/doctor":     {imports: []string{"weir/loader/lb", "weir/loader/config", "weir/loader/api/wire"}},
+	"weir/loader/doctor/host": {imports: []string{
+		"weir/loader/lb", "weir/loader/doctor", "weir/loader/dataplane", "weir/loader/nexthop",
+	}},
+	"weir/cmd":      {imports: []string{anything}},
+	"weir/vm-tests": {imports: []string{anything}},
 }
 
 func TestImportsPointOneWay(t *testing.T) {

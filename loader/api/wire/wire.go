@@ -17,6 +17,7 @@ type Status struct {
 	ConfigFile   string           `json:"config_file"`
 	ConfigLoaded time.Time        `json:"config_loaded"`
 	Warnings     []string         `json:"warnings"`
+	ApplyError   string           `json:"apply_error,omitempty"` // why the data plane refused the last change
 	DataPlane    lb.DataPlaneInfo `json:"data_plane"`
 	Flows        lb.FlowUse       `json:"flows"`
 	Services     int              `json:"services"`
