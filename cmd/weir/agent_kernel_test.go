@@ -1,0 +1,68 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"weir/agent/dsr"
+	"weir/loader/lb"
+	"weir/loader/netlab"
+)
+
+// The kernel's own tunnel devices unpack what weir sends, as docs/dsr.md says;
+// the agent cares for VIPs and ARP alone.
+func TestKernelUnpacks(t *testing.T) {
+	for _, forward := range []lb.Forward{lb.IPIP, lb.GUE} {
+		for _, vip := range []int{4, 6} {
+			for _, backends := range []int{4, 6} {
+				t.Run(fmt.Sprintf("%d-in-%d-%s", vip, backends, forward), func(t *testing.T) {
+					l := newAgentLab(t, forward, vip, backends)
+					for _, b := range l.Backends {
+						if err := b.NS.Do(func() error { return kernelTunnel(b, forward) }); err != nil {
+							skipWithoutTunnels(t, err)
+						}
+					}
+					l.carries(t, "", "--no-tunnel")
+				})
+			}
+		}
+	}
+}
+
+func skipWithoutTunnels(t *testing.T, err error) {
+	t.Helper()
+	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOENT) {
+		t.Skip("this kernel has no tunnel devices (modules sit, ip6_tunnel, fou and fou6): ", err)
+	}
+	t.Fatal(err)
+}
+
+// kernelTunnel makes a device that takes either version of IP, from anybody,
+// out of tunnels to the backend's address.
+func kernelTunnel(b netlab.Host, forward lb.Forward) error {
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name = "weir-tunnel"
+	var device netlink.Link = &netlink.Sittun{LinkAttrs: attrs, Local: b.Addr.AsSlice()}
+	family := unix.AF_INET
+	if b.Addr.Is6() {
+		device, family = &netlink.Ip6tnl{LinkAttrs: attrs, Local: b.Addr.AsSlice()}, unix.AF_INET6
+	}
+	if err := netlink.LinkAdd(device); err != nil {
+		return fmt.Errorf("adding a tunnel device: %w", err)
+	}
+	if err := netlink.LinkSetUp(device); err != nil {
+		return fmt.Errorf("bringing the tunnel device up: %w", err)
+	}
+	if forward != lb.GUE {
+		return nil
+	}
+	err := netlink.FouAdd(netlink.Fou{Family: family, Port: dsr.DefaultGUEPort, EncapType: netlink.FOU_ENCAP_GUE})
+	if err != nil {
+		return fmt.Errorf("receiving GUE: %w", err)
+	}
+	return nil
+}
