@@ -3,6 +3,7 @@ package netlab
 import (
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,8 +14,8 @@ import (
 
 // Snapshot describes the namespace's interfaces, their XDP programs and
 // addresses, its routes and all of its settings, a line each: two that are
-// equal show that nothing was left changed in between. Link-local addresses,
-// which come by themselves after a while, are left out.
+// equal show that nothing was left changed in between. What comes by itself
+// after a while is left out: link-local addresses, and the carrier.
 func (n *NS) Snapshot() (string, error) {
 	var b strings.Builder
 	err := n.Do(func() error {
@@ -46,7 +47,7 @@ func (n *NS) Snapshot() (string, error) {
 
 func describe(b *strings.Builder, link netlink.Link) error {
 	attrs := link.Attrs()
-	fmt.Fprintln(b, "interface", attrs.Name, attrs.Flags, attrs.MTU, attrs.Xdp != nil && attrs.Xdp.Attached)
+	fmt.Fprintln(b, "interface", attrs.Name, attrs.Flags&^net.FlagRunning, attrs.MTU, attrs.Xdp != nil && attrs.Xdp.Attached)
 	addrs, err := netlink.AddrList(link, netlink.FAMILY_ALL)
 	if err != nil {
 		return err

@@ -1,4 +1,4 @@
-package main
+package e2e
 
 import (
 	"errors"
@@ -20,7 +20,7 @@ func TestKernelUnpacks(t *testing.T) {
 		for _, vip := range []int{4, 6} {
 			for _, backends := range []int{4, 6} {
 				t.Run(fmt.Sprintf("%d-in-%d-%s", vip, backends, forward), func(t *testing.T) {
-					l := newAgentLab(t, forward, vip, backends)
+					l := newLab(t, forward, vip, backends)
 					for _, b := range l.Backends {
 						if err := b.NS.Do(func() error { return kernelTunnel(b, forward) }); err != nil {
 							skipWithoutTunnels(t, err)

@@ -1,4 +1,4 @@
-package main
+package e2e
 
 import (
 	"bufio"
@@ -26,9 +26,9 @@ import (
 	"weir/loader/netlab"
 )
 
-// agentLab is a network whose backends know nothing of the VIP but by
+// lab is a network whose backends know nothing of the VIP but by
 // `weir agent dsr`, and a balancer that runs `weir run`.
-type agentLab struct {
+type lab struct {
 	*netlab.Topology
 	forward lb.Forward
 	dir     string
@@ -38,23 +38,16 @@ type agentLab struct {
 	output  []*bufio.Reader
 }
 
-const (
-	agentPrefix  = "weir-agent"
-	agentPins    = "/sys/fs/bpf/weir-agent-test"
-	agentTimeout = 20 * time.Second
-)
+const readyTimeout = 20 * time.Second
 
-func newAgentLab(t *testing.T, forward lb.Forward, vip, backends int) *agentLab {
+func newLab(t *testing.T, forward lb.Forward, vip, backends int) *lab {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("network namespaces need root")
-	}
 	build := forward
 	if forward == lb.DSR {
 		build = lb.IPIP // backends that are not set up yet
 	}
 	topo, err := netlab.New(netlab.Options{
-		Prefix: fmt.Sprint(agentPrefix, os.Getpid()), Backends: 2, Forward: build, Family: vip, BackendFamily: backends,
+		Prefix: prefix, Backends: 2, Forward: build, Family: vip, BackendFamily: backends,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -64,7 +57,7 @@ func newAgentLab(t *testing.T, forward lb.Forward, vip, backends int) *agentLab 
 			t.Error(err)
 		}
 	})
-	l := &agentLab{Topology: topo, forward: forward, dir: t.TempDir(), vip: lb.VIP{Addr: topo.VIP, Port: 80, Proto: lb.TCP},
+	l := &lab{Topology: topo, forward: forward, dir: t.TempDir(), vip: lb.VIP{Addr: topo.VIP, Port: 80, Proto: lb.TCP},
 		served: make([]atomic.Int64, 2), process: make([]*exec.Cmd, 2), output: make([]*bufio.Reader, 2)}
 	for i := range topo.Backends {
 		l.serve(t, i)
@@ -73,7 +66,7 @@ func newAgentLab(t *testing.T, forward lb.Forward, vip, backends int) *agentLab 
 }
 
 // serve answers on every address of a backend how many bytes a request had.
-func (l *agentLab) serve(t *testing.T, i int) {
+func (l *lab) serve(t *testing.T, i int) {
 	t.Helper()
 	listener, err := l.Backends[i].NS.Listen("tcp", ":80")
 	if err != nil {
@@ -93,11 +86,11 @@ func (l *agentLab) serve(t *testing.T, i int) {
 }
 
 // spawn starts weir in a namespace. It is killed at the end of the test.
-func (l *agentLab) spawn(t *testing.T, ns *netlab.NS, cmd *exec.Cmd) {
+func (l *lab) spawn(t *testing.T, ns *netlab.NS, cmd *exec.Cmd) {
 	t.Helper()
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
-	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := ns.Start(cmd); err != nil {
 		t.Fatal(err)
 	}
@@ -112,30 +105,37 @@ func (l *agentLab) spawn(t *testing.T, ns *netlab.NS, cmd *exec.Cmd) {
 	})
 }
 
-func (l *agentLab) agentArgs(more ...string) []string {
+func (l *lab) agentArgs(more ...string) []string {
 	args := []string{"agent", "dsr", "--vip", l.VIP.String(), "--interface", netlab.NIC, "--state-dir", l.dir, "-o", "json"}
 	return append(args, more...)
 }
 
+// ready is what an agent writes first.
+type ready struct {
+	Ready      bool
+	PID        int
+	Interfaces []dsr.Attachment
+}
+
 // agent starts one on a backend and waits until it is ready.
-func (l *agentLab) agent(t *testing.T, i int, more ...string) dsrReady {
+func (l *lab) agent(t *testing.T, i int, more ...string) ready {
 	t.Helper()
-	cmd := exec.Command("weir", l.agentArgs(more...)...)
+	cmd := exec.Command(weir, l.agentArgs(more...)...)
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	l.spawn(t, l.Backends[i].NS, cmd)
 	l.process[i], l.output[i] = cmd, bufio.NewReader(stdout)
-	var ready dsrReady
-	l.readLine(t, i, &ready)
-	if !ready.Ready || ready.PID != cmd.Process.Pid {
-		t.Fatalf("first line: %+v", ready)
+	var r ready
+	l.readLine(t, i, &r)
+	if !r.Ready || r.PID != cmd.Process.Pid {
+		t.Fatalf("first line: %+v", r)
 	}
-	return ready
+	return r
 }
 
-func (l *agentLab) readLine(t *testing.T, i int, v any) {
+func (l *lab) readLine(t *testing.T, i int, v any) {
 	t.Helper()
 	line, err := l.output[i].ReadBytes('\n')
 	if err := errors.Join(err, json.Unmarshal(line, v)); err != nil {
@@ -144,24 +144,24 @@ func (l *agentLab) readLine(t *testing.T, i int, v any) {
 }
 
 // decapsulated asks an agent how many packets it unpacked.
-func (l *agentLab) decapsulated(t *testing.T, i int, reason string) uint64 {
+func (l *lab) decapsulated(t *testing.T, i int, reason string) uint64 {
 	t.Helper()
 	if err := l.process[i].Process.Signal(syscall.SIGUSR1); err != nil {
 		t.Fatal(err)
 	}
-	var c dsrCounters
-	l.readLine(t, i, &c)
-	for _, c := range c.Counters {
+	var all struct{ Counters []dsr.Counter }
+	l.readLine(t, i, &all)
+	for _, c := range all.Counters {
 		if c.Verdict == "decap" && c.Reason == reason {
 			return c.Packets
 		}
 	}
-	t.Fatalf("no counter %s: %+v", reason, c)
+	t.Fatalf("no counter %s: %+v", reason, all)
 	return 0
 }
 
 // end sends a signal to an agent and waits for it.
-func (l *agentLab) end(t *testing.T, i int, s syscall.Signal) error {
+func (l *lab) end(t *testing.T, i int, s syscall.Signal) error {
 	t.Helper()
 	if err := l.process[i].Process.Signal(s); err != nil {
 		t.Fatal(err)
@@ -171,11 +171,11 @@ func (l *agentLab) end(t *testing.T, i int, s syscall.Signal) error {
 
 // balance runs the daemon until the end of the test and waits until both
 // backends answer through the VIP.
-func (l *agentLab) balance(t *testing.T) {
+func (l *lab) balance(t *testing.T) {
 	t.Helper()
 	path, socket := filepath.Join(l.dir, "weir.yaml"), filepath.Join(l.dir, "weir.sock")
 	var b strings.Builder
-	fmt.Fprintf(&b, "interfaces: [%s]\npin_dir: %s\nsocket: %s\nstate_dir: %s\n", netlab.NIC, agentPins, socket, l.dir)
+	fmt.Fprintf(&b, "interfaces: [%s]\npin_dir: %s\nsocket: %s\nstate_dir: %s\n", netlab.NIC, pins, socket, l.dir)
 	fmt.Fprintf(&b, "pools:\n  - name: web\n    algorithm: rr\n    backends:\n")
 	for _, backend := range l.Backends {
 		fmt.Fprintf(&b, "      - {address: %q}\n", backend.Addr)
@@ -185,12 +185,12 @@ func (l *agentLab) balance(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if out, err := exec.Command("weir", "unload", "--pin-dir", agentPins, "--socket", socket).CombinedOutput(); err != nil {
+		if out, err := exec.Command(weir, "unload", "--pin-dir", pins, "--socket", socket).CombinedOutput(); err != nil {
 			t.Errorf("unload: %v: %s", err, out)
 		}
 	})
-	l.spawn(t, l.Balancer, exec.Command("weir", "run", "-c", path))
-	ctx, cancel := context.WithTimeout(t.Context(), agentTimeout)
+	l.spawn(t, l.Balancer, exec.Command(weir, "run", "-c", path))
+	ctx, cancel := context.WithTimeout(t.Context(), readyTimeout)
 	defer cancel()
 	c := client.New(socket)
 	for _, err := c.Status(ctx); err != nil; _, err = c.Status(ctx) {
@@ -209,7 +209,7 @@ func (l *agentLab) balance(t *testing.T) {
 
 // request makes a connection of its own from one of the client's addresses and
 // sends so many bytes through it.
-func (l *agentLab) request(from, size int) error {
+func (l *lab) request(from, size int) error {
 	source := net.TCPAddrFromAddrPort(netip.AddrPortFrom(l.ClientAddrs[from%len(l.ClientAddrs)], 0))
 	transport := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, network, addr string) (c net.Conn, err error) {
 		err = l.Client.Do(func() error {
@@ -231,7 +231,7 @@ func (l *agentLab) request(from, size int) error {
 	return err
 }
 
-func (l *agentLab) snapshots(t *testing.T) (all []string) {
+func (l *lab) snapshots(t *testing.T) (all []string) {
 	t.Helper()
 	for _, b := range l.Backends {
 		s, err := b.NS.Snapshot()
@@ -243,7 +243,7 @@ func (l *agentLab) snapshots(t *testing.T) (all []string) {
 	return all
 }
 
-func (l *agentLab) unchanged(t *testing.T, before []string) {
+func (l *lab) unchanged(t *testing.T, before []string) {
 	t.Helper()
 	for i, now := range l.snapshots(t) {
 		was, is := strings.Split(before[i], "\n"), strings.Split(now, "\n")
@@ -256,87 +256,4 @@ func (l *agentLab) unchanged(t *testing.T, before []string) {
 	if left, err := filepath.Glob(filepath.Join(l.dir, "dsr-*")); len(left) > 0 || err != nil {
 		t.Errorf("state left: %v, %v", left, err)
 	}
-}
-
-// Requests and uploads of every family in tunnels of every family; afterwards
-// the hosts are as before.
-func TestAgentServesTunnels(t *testing.T) {
-	for _, forward := range []lb.Forward{lb.IPIP, lb.GUE} {
-		for _, vip := range []int{4, 6} {
-			for _, backends := range []int{4, 6} {
-				t.Run(fmt.Sprintf("%d-in-%d-%s", vip, backends, forward), func(t *testing.T) {
-					l := newAgentLab(t, forward, vip, backends)
-					l.carries(t, forward.String())
-				})
-			}
-		}
-	}
-}
-
-func TestAgentServesDSR(t *testing.T) {
-	for _, family := range []int{4, 6} {
-		t.Run(fmt.Sprint(family), func(t *testing.T) {
-			newAgentLab(t, lb.DSR, family, 0).carries(t, "", "--no-tunnel")
-		})
-	}
-}
-
-// carries sets the backends up, drives requests through them and ends. reason
-// is the counter that must have moved.
-func (l *agentLab) carries(t *testing.T, reason string, args ...string) {
-	before := l.snapshots(t)
-	for i := range l.Backends {
-		ready := l.agent(t, i, args...)
-		if want := []dsr.Attachment{{Interface: netlab.NIC, Mode: "native"}}; reason != "" && (len(ready.Interfaces) != 1 || ready.Interfaces[0] != want[0]) {
-			t.Errorf("ready: %+v", ready)
-		}
-	}
-	l.balance(t)
-	for i := range 200 {
-		if err := l.request(i, 0); err != nil {
-			t.Fatalf("request %d: %v", i, err)
-		}
-	}
-	// The first full segments learn the path's MTU.
-	for i := range 4 {
-		if err := l.request(i, 1<<20); err != nil {
-			t.Errorf("upload %d: %v", i, err)
-		}
-	}
-	if a, b := l.served[0].Load(), l.served[1].Load(); a < 90 || b < 90 {
-		t.Errorf("served %d and %d", a, b)
-	}
-	for i := range l.Backends {
-		if reason != "" && l.decapsulated(t, i, reason) < 200 {
-			t.Errorf("backend %d unpacked too few packets", i)
-		}
-		if err := l.end(t, i, []syscall.Signal{syscall.SIGTERM, syscall.SIGINT}[i]); err != nil {
-			t.Errorf("agent %d: %v", i, err)
-		}
-	}
-	l.unchanged(t, before)
-}
-
-// A killed agent leaves the host set up for the next, or for --undo.
-func TestAgentKilled(t *testing.T) {
-	l := newAgentLab(t, lb.IPIP, 4, 4)
-	before := l.snapshots(t)
-	for i := range l.Backends {
-		l.agent(t, i)
-		_ = l.end(t, i, syscall.SIGKILL)
-	}
-	if now := l.snapshots(t); now[0] == before[0] {
-		t.Fatal("nothing was left")
-	}
-	l.agent(t, 0)
-	undo := exec.Command("weir", "agent", "dsr", "--undo", "--state-dir", l.dir)
-	var out bytes.Buffer
-	undo.Stdout, undo.Stderr = &out, &out
-	if err := l.Backends[1].NS.Do(undo.Run); err != nil || !strings.Contains(out.String(), "took back VIP "+l.VIP.String()+" on lo") {
-		t.Errorf("undo: %v: %s", err, &out)
-	}
-	if err := l.end(t, 0, syscall.SIGTERM); err != nil {
-		t.Error(err)
-	}
-	l.unchanged(t, before)
 }
