@@ -47,8 +47,8 @@ fmt:
 deps: deps-test deps-generate ## all that the other targets would install
 	$(GO) mod download
 
-deps-test: # the race detector is linked with C
-	@.ci/need gcc libc6-dev
+deps-test: # the race detector is linked with C; remedies of weir doctor are typed
+	@.ci/need gcc libc6-dev ethtool iproute2 procps
 
 deps-generate:
 	@.ci/need clang-19 llvm-19 libbpf-dev linux-libc-dev

@@ -113,7 +113,7 @@ func (e *exam) configured(ctx context.Context) []check {
 		}},
 		{"xdp", func() []Finding { return each(e.links, func(l Link) []Finding { return checkForeign(e.ours(), l) }) }},
 		{"queues", func() []Finding { return checkQueues(e.links, e.host) }},
-		{"offloads", func() []Finding { return each(e.links, func(l Link) []Finding { return checkOffloads(c, l) }) }},
+		{"offloads", func() []Finding { return each(e.links, checkOffloads) }},
 		{"mtu", func() []Finding { return checkMTU(c, e.links, e.hops) }},
 		{"sysctls", func() []Finding { return checkSysctls(c, e.links, e.host) }},
 		{"addresses", func() []Finding { return checkAddresses(c, e.links, e.host) }},

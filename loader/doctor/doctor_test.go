@@ -55,18 +55,21 @@ var nodes = []broken{
 	{"interface down", func(n *node) { n.eth0().Up = false }, []string{"error nic eth0: ip link set dev eth0 up"}},
 	{"no carrier", func(n *node) { n.eth0().Carrier = false }, []string{"error nic eth0: ethtool eth0"}},
 
-	{"generic for want of native", func(n *node) { n.eth0().XDP.Generic, n.eth0().XDP.Native, n.eth0().GRO = true, false, false }, []string{"warning driver eth0: ip -d link show dev eth0"}},
-	{"generic though native is there", func(n *node) { n.eth0().XDP.Generic, n.eth0().GRO = true, false }, []string{"warning driver eth0: dmesg"}},
-	{"generic as configured", func(n *node) { n.eth0().XDP.Generic, n.eth0().GRO, n.config.XDPMode = true, false, lb.XDPGeneric }, nil},
+	{"generic for want of native", func(n *node) { n.eth0().XDP.Generic, n.eth0().XDP.Native = true, false }, []string{"warning driver eth0: ip -d link show dev eth0"}},
+	{"generic though native is there", func(n *node) { n.eth0().XDP.Generic = true }, []string{"warning driver eth0: dmesg"}},
+	{"generic as configured", func(n *node) { n.eth0().XDP.Generic, n.config.XDPMode = true, lb.XDPGeneric }, nil},
 	{"nothing attached", func(n *node) { n.eth0().XDP.Program = 0 }, []string{"error driver eth0: systemctl restart weir"}},
 	{"native configured, driver without", func(n *node) { n.unload(); n.eth0().XDP.Native, n.config.XDPMode = false, lb.XDPNative }, []string{
 		noDaemon, "error driver eth0: weir run will refuse it",
 	}},
 	{"veth whose other end does not poll", func(n *node) { n.eth0().Driver, n.eth0().XDP.Transmit = "veth", false }, []string{"error driver eth0: ethtool -K PEER gro on"}},
+	{"veth whose known other end does not poll", func(n *node) {
+		n.eth0().Driver, n.eth0().XDP.Transmit, n.eth0().Peer = "veth", false, Peer{Name: "port0"}
+	}, []string{"error driver eth0: ethtool -K port0 gro on"}},
 
 	{"foreign program by link", func(n *node) { n.unload(); n.eth0().XDP.Program, n.eth0().XDP.Link = 44, 5 }, []string{noDaemon, "error xdp eth0: bpftool link detach id 5"}},
 	{"foreign program by netlink", func(n *node) { n.unload(); n.eth0().XDP.Program = 44 }, []string{noDaemon, "error xdp eth0: ip link set dev eth0 xdpdrv off"}},
-	{"foreign generic program", func(n *node) { n.unload(); n.eth0().XDP.Program, n.eth0().XDP.Generic, n.eth0().GRO = 44, true, false }, []string{
+	{"foreign generic program", func(n *node) { n.unload(); n.eth0().XDP.Program, n.eth0().XDP.Generic = 44, true }, []string{
 		noDaemon, "error xdp eth0: ip link set dev eth0 xdpgeneric off", "warning driver eth0: dmesg",
 	}},
 
@@ -77,7 +80,12 @@ var nodes = []broken{
 	{"virtio with spare queues", func(n *node) { n.eth0().Driver = "virtio_net" }, nil},
 
 	{"LRO", func(n *node) { n.eth0().LRO = true }, []string{"error offloads eth0: ethtool -K eth0 lro off"}},
-	{"GRO under generic", func(n *node) { n.eth0().XDP.Generic, n.config.XDPMode = true, lb.XDPGeneric }, []string{"error offloads eth0: ethtool -K eth0 gro off"}},
+	{"partial checksums", func(n *node) { n.eth0().Peer = Peer{"port0", "nsenter --net=/run/netns/switch ", true} }, []string{
+		"error offloads eth0: nsenter --net=/run/netns/switch ethtool -K port0 tx off",
+	}},
+	{"partial checksums under generic", func(n *node) {
+		n.eth0().Peer, n.eth0().XDP.Generic, n.config.XDPMode = Peer{"port0", "", true}, true, lb.XDPGeneric
+	}, nil},
 	{"VLANs stripped", func(n *node) { n.eth0().VLANs = []string{"eth0.5"} }, []string{"error offloads eth0: ethtool -K eth0 rxvlan off"}},
 
 	{"MTU without room for a tunnel", func(n *node) { n.sendBy(lb.GUE) }, []string{"warning mtu eth0: ip link set dev eth0 mtu 1528"}},

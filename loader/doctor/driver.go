@@ -42,5 +42,9 @@ func checkTransmit(l Link) []Finding {
 	if !l.XDP.Known || l.XDP.Transmit || l.Driver != "veth" {
 		return nil
 	}
-	return []Finding{fault(l.Name, "ethtool -K PEER gro on # PEER: its other end", "what XDP sends out is lost: the other end of this veth neither has GRO nor an XDP program")}
+	remedy := "ethtool -K PEER gro on # PEER: its other end"
+	if l.Peer.Name != "" {
+		remedy = l.Peer.Enter + "ethtool -K " + l.Peer.Name + " gro on"
+	}
+	return []Finding{fault(l.Name, remedy, "what XDP sends out is lost: the other end of this veth neither has GRO nor an XDP program")}
 }

@@ -95,7 +95,7 @@ func healthy() *node {
 	h := &fakeHost{
 		kernel: Kernel{Release: "6.1.0-18-amd64", BTF: true}, cpus: 4, network: true,
 		links: map[string]*Link{"eth0": {
-			Name: "eth0", Index: 7, Driver: "mlx5_core", MAC: ownMAC, MTU: 1500, Up: true, Carrier: true, GRO: true, StripsVLAN: true,
+			Name: "eth0", Index: 7, Driver: "mlx5_core", MAC: ownMAC, MTU: 1500, Up: true, Carrier: true, StripsVLAN: true,
 			Prefixes: []netip.Prefix{netip.MustParsePrefix("10.0.0.1/24")},
 			Queues:   Queues{RX: 4, TX: 4, MaxRX: 8, MaxTX: 8, Combined: true},
 			XDP:      XDP{Program: 33, Name: "weir", Link: 3, Known: true, Native: true, Transmit: true},

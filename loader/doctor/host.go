@@ -65,10 +65,18 @@ type Link struct {
 	Up, Carrier bool           // set up; connected
 	Prefixes    []netip.Prefix // its addresses
 	VLANs       []string       // VLAN interfaces on top of it
-	LRO, GRO    bool           // receive offloads that join packets
+	LRO         bool           // receive offload that joins packets
 	StripsVLAN  bool           // receive offload that takes VLAN tags out of frames
 	Queues      Queues
 	XDP         XDP
+	Peer        Peer
+}
+
+// Peer is the other end of a veth; Name is empty if it is not known.
+type Peer struct {
+	Name             string
+	Enter            string // what to put before a command to run it there
+	PartialChecksums bool   // it leaves transmit checksums to a device that is none
 }
 
 // Queues counts receive and transmit queues.

@@ -1,24 +1,20 @@
 package doctor
 
-import (
-	"strings"
+import "strings"
 
-	"weir/loader/lb"
-)
-
-// checkOffloads looks for receive offloads that change packets before the
-// program sees them.
-func checkOffloads(c lb.Config, l Link) []Finding {
+// checkOffloads looks for offloads by which the program sees other packets than
+// were sent. GRO is not among them: it joins packets behind native XDP and not
+// at all under generic (netif_elide_gro).
+func checkOffloads(l Link) []Finding {
 	var all []Finding
 	if l.LRO {
 		all = append(all, fault(l.Name, "ethtool -K "+l.Name+" lro off",
 			"large receive offload is on: native XDP is refused, and joined packets cannot be forwarded"))
 	}
-	if l.GRO && (c.XDPMode == lb.XDPGeneric || l.XDP.Generic) {
-		// Generic XDP runs behind GRO (__netif_receive_skb_core), which
-		// leaves partial checksums in what it joined (tcp_gro_complete).
-		all = append(all, fault(l.Name, "ethtool -K "+l.Name+" gro off",
-			"generic receive offload is on under generic XDP: joined TCP segments are forwarded too large and with wrong checksums"))
+	if l.Peer.PartialChecksums && !l.XDP.Generic {
+		// XDP frames have no mark for a checksum that is yet to be completed.
+		all = append(all, fault(l.Name, l.Peer.Enter+"ethtool -K "+l.Peer.Name+" tx off",
+			"the other end of this veth, %s, has transmit checksum offload: packets of senders on this machine arrive without checksums and are forwarded so", l.Peer.Name))
 	}
 	if l.StripsVLAN && len(l.VLANs) > 0 {
 		all = append(all, fault(l.Name, "ethtool -K "+l.Name+" rxvlan off",

@@ -36,18 +36,15 @@ func askDriver(l *doctor.Link) error {
 	if info, err := unix.IoctlGetEthtoolDrvinfo(fd, l.Name); err == nil {
 		l.Driver = unix.ByteSliceToString(info.Driver[:])
 	}
-	flags, gro := ethtoolValue{cmd: unix.ETHTOOL_GFLAGS}, ethtoolValue{cmd: unix.ETHTOOL_GGRO}
+	flags := ethtoolValue{cmd: unix.ETHTOOL_GFLAGS}
 	channels := ethtoolChannels{cmd: unix.ETHTOOL_GCHANNELS}
 	if err := ethtool(fd, l.Name, unsafe.Pointer(&flags)); err != nil {
-		return err
-	}
-	if err := ethtool(fd, l.Name, unsafe.Pointer(&gro)); err != nil {
 		return err
 	}
 	if err := ethtool(fd, l.Name, unsafe.Pointer(&channels)); err != nil {
 		return err
 	}
-	l.LRO, l.StripsVLAN, l.GRO = flags.data&flagLRO != 0, flags.data&flagRXVLAN != 0, gro.data != 0
+	l.LRO, l.StripsVLAN = flags.data&flagLRO != 0, flags.data&flagRXVLAN != 0
 	if channels.rx+channels.tx+channels.combined > 0 {
 		l.Queues = channels.queues()
 	}

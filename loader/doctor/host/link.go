@@ -44,6 +44,7 @@ func (h *Host) Link(name string) (doctor.Link, error) {
 	if err := askDriver(&out); err != nil {
 		return out, err
 	}
+	out.Peer = peerOf(a, out.Driver)
 	out.XDP, err = xdpOf(a)
 	return out, err
 }
