@@ -70,7 +70,10 @@ type Daemon struct {
 func Examine(ctx context.Context, s Subject, h Host) []Finding {
 	e := &exam{Subject: s, host: h}
 	all := e.run(e.always())
-	if s.Config != nil {
+	switch {
+	case s.Daemon != nil && !h.SameNetwork(s.Daemon.Status.PID):
+		all = append(all, e.run([]check{{"daemon", func() []Finding { return elsewhere(s) }}})...)
+	case s.Config != nil:
 		e.look(ctx)
 		all = append(all, e.run(e.configured(ctx))...)
 	}
@@ -105,7 +108,7 @@ func (e *exam) always() []check {
 func (e *exam) configured(ctx context.Context) []check {
 	c := *e.Config
 	return []check{
-		{"daemon", func() []Finding { return checkDaemon(e.Subject, e.pins, e.host) }},
+		{"daemon", func() []Finding { return checkDaemon(e.Subject, e.pins) }},
 		{"pins", func() []Finding { return checkPins(c, e.Daemon != nil, e.pins, e.host) }},
 		{"nic", func() []Finding { return append(e.absent, each(e.links, checkNIC)...) }},
 		{"driver", func() []Finding {

@@ -35,7 +35,7 @@ var nodes = []broken{
 	{"no daemon", (*node).stop, []string{noDaemon}},
 	{"nothing loaded", (*node).unload, []string{noDaemon}},
 	{"daemon elsewhere", func(n *node) { n.daemon, n.subject.Socket = nil, "/run/other" }, []string{"error daemon /run/other: ss -xlp"}},
-	{"daemon in another namespace", func(n *node) { n.network = false }, []string{"error daemon /run/weir.sock: nsenter --net --target 1 weir doctor"}},
+	{"daemon in another namespace", func(n *node) { n.network = false; n.eth0().Up = false }, []string{"error daemon /run/weir.sock: nsenter --net --target 1 weir --socket /run/weir.sock doctor"}},
 	{"data plane refuses", func(n *node) { n.daemon.Status.ApplyError = "full" }, []string{"error daemon data plane: weir tail"}},
 
 	{"no bpf file system", func(n *node) { n.bpffs = nil; n.pins = Pins{} }, []string{"error pins /sys/fs/bpf/weir: mount -t bpf bpf /sys/fs/bpf"}},
