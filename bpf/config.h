@@ -25,6 +25,13 @@ const volatile __u32 tunnel_source4;
 const volatile __u32 tunnel_source6[2];
 const volatile __u16 gue_port;
 
+/* Source addresses of ours: IPv4 first. */
+#define SNAT_SOURCES 32
+const volatile struct address snat_sources[SNAT_SOURCES];
+const volatile __u32 snat_count4;
+const volatile __u32 snat_count6;
+const volatile bool feature_snat = true;
+
 /* The flow clock is CLOCK_MONOTONIC >> clock_shift, in 11 bits. */
 const volatile __u32 clock_shift = 32;
 

@@ -18,6 +18,9 @@
 #define FLOW_SLOT_MASK (FLOW_SLOTS - 1)
 #define FLOW_TRIES 4
 
+/* With a state: the table is not the one whose flows `active` counts. */
+#define FLOW_UNCOUNTED 0x100
+
 #define load_once(X) (*(volatile typeof(X) *)&(X))
 
 struct flow_at {
@@ -107,9 +110,10 @@ static __always_inline void active_add(__u32 id, __s64 n)
 		__sync_fetch_and_add(count, n);
 }
 
-static __always_inline void flow_uncount(__u64 word)
+/* flags: FLOW_UNCOUNTED. */
+static __always_inline void flow_uncount(__u64 word, __u32 flags)
 {
-	if (flow_counted(flow_state(word)))
+	if (!(flags & FLOW_UNCOUNTED) && flow_counted(flow_state(word)))
 		active_add(flow_id(word), -1);
 }
 
@@ -132,8 +136,9 @@ static __always_inline __u32 flow_next(__u32 state, __u8 proto, __u8 tcp_flags)
 
 /* Moves a stored flow to `state` and to now, unless another CPU has ended it.
  * 1 if this closed it. */
-__noinline int flow_change(struct flow_set *set, __u32 tag, __u32 now, __u32 slot, __u32 state)
+__noinline int flow_change(struct flow_set *set, __u32 tag, __u32 now, __u32 slot, __u32 want)
 {
+	__u32 state = want & FLOW_STATE_MASK;
 	__u64 word, new;
 
 	if (!set)
@@ -149,7 +154,7 @@ __noinline int flow_change(struct flow_set *set, __u32 tag, __u32 now, __u32 slo
 			continue;
 		if (!flow_counted(flow_state(word)) || flow_counted(state))
 			return 0;
-		active_add(flow_id(word), -1);
+		flow_uncount(word, want);
 		return 1;
 	}
 	return 0;
@@ -158,7 +163,7 @@ __noinline int flow_change(struct flow_set *set, __u32 tag, __u32 now, __u32 slo
 /* As flow_change, at the price of a comparison when there is nothing to do. */
 static __always_inline bool flow_move(const struct flow_at *at, __u32 slot, __u64 word, __u32 state)
 {
-	if (flow_state(word) == state && !flow_age(word, at->now))
+	if (flow_state(word) == (state & FLOW_STATE_MASK) && !flow_age(word, at->now))
 		return false;
 	return flow_change(at->set, at->tag, at->now, slot, state);
 }
@@ -218,24 +223,34 @@ __noinline int flow_victim(struct flow_set *set, __u32 tag, __u32 now, struct vi
 	return v->rank;
 }
 
-/* Two CPUs may have stored the same flow in two slots. Both look after they
- * stored, so at least one sees both, and the higher slot goes. Returns the id
- * that stays. */
-__noinline int flow_single(struct flow_set *set, __u32 tag, __u32 slot, __u32 id)
+/* Of two slots with the same flow the higher goes. Returns the id of the flow in
+ * slot i if that stays, else 0. */
+__noinline int flow_unite(struct flow_set *set, __u32 tag, __u32 slot, __u32 i, __u32 flags)
 {
-	if (!set)
-		return id;
-	for (__u32 i = 0; i < FLOW_SLOTS; i++) {
-		__u64 word = load_once(set->word[i]);
-		__u32 loser = i > slot ? i : slot;
+	__u32 loser = i > slot ? i : slot;
+	__u64 other, word;
 
-		if (i == slot || word >> 32 != tag)
-			continue;
-		if (i < slot)
-			id = flow_id(word);
-		word = load_once(set->word[loser & FLOW_SLOT_MASK]);
-		if (word >> 32 == tag && flow_swap(set, loser, word, 0))
-			flow_uncount(word);
+	if (!set)
+		return 0;
+	other = load_once(set->word[i & FLOW_SLOT_MASK]);
+	if (i == slot || other >> 32 != tag)
+		return 0;
+	word = load_once(set->word[loser & FLOW_SLOT_MASK]);
+	if (word >> 32 == tag && flow_swap(set, loser, word, 0))
+		flow_uncount(word, flags);
+	return i < slot ? flow_id(other) : 0;
+}
+
+/* Two CPUs may have stored the same flow in two slots. Both look after they
+ * stored, so at least one sees both. Returns the id that stays. */
+static __always_inline __u32 flow_single(struct flow_set *set, __u32 tag, __u32 slot, __u32 id,
+					 __u32 flags)
+{
+	for (__u32 i = 0; i < FLOW_SLOTS; i++) {
+		__u32 other = flow_unite(set, tag, slot, i, flags);
+
+		if (other)
+			id = other;
 	}
 	return id;
 }
@@ -244,7 +259,7 @@ __noinline int flow_single(struct flow_set *set, __u32 tag, __u32 slot, __u32 id
  * Returns the id that the table now has for the flow, 0 if there is no room. */
 __noinline int flow_store(struct flow_set *set, __u32 tag, __u32 now, struct victim *v, __u64 want)
 {
-	__u32 id = want >> 8, state = want & FLOW_STATE_MASK;
+	__u32 id = want >> 32, flags = want, state = want & FLOW_STATE_MASK;
 
 	if (!set || !v)
 		return 0;
@@ -254,10 +269,10 @@ __noinline int flow_store(struct flow_set *set, __u32 tag, __u32 now, struct vic
 		if (v->rank == RANK_LIVE)
 			return 0;
 		if (flow_swap(set, v->slot, v->word, flow_word(tag, id, now, state))) {
-			flow_uncount(v->word);
-			if (flow_counted(state))
+			flow_uncount(v->word, flags);
+			if (!(flags & FLOW_UNCOUNTED) && flow_counted(state))
 				active_add(id, 1);
-			return flow_single(set, tag, v->slot, id);
+			return flow_single(set, tag, v->slot, id, flags);
 		}
 		word = load_once(set->word[v->slot & FLOW_SLOT_MASK]);
 		if (word >> 32 == tag && !flow_finished(word))
@@ -269,5 +284,5 @@ __noinline int flow_store(struct flow_set *set, __u32 tag, __u32 now, struct vic
 
 static __always_inline __u64 flow_want(__u32 id, __u32 state)
 {
-	return (__u64)id << 8 | state;
+	return (__u64)id << 32 | state;
 }

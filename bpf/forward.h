@@ -21,7 +21,7 @@ static __always_inline bool is_tunnel(const struct backend *b)
 }
 
 /* To the backend. hash: the flow's. */
-static __always_inline int forward(struct packet *p, __u32 id, const struct backend *b, __u32 hash)
+static __always_inline int forward(struct packet *p, __u32 id, const struct backend *b, __u64 hash)
 {
 	struct backend_stats *s;
 	int refused;
@@ -30,11 +30,16 @@ static __always_inline int forward(struct packet *p, __u32 id, const struct back
 		return refusal(DROP_NO_NEXT_HOP);
 	if (!p->hops)
 		return refusal(DROP_TTL);
-	if (feature_nat && b->forward == FORWARD_NAT) {
+	if (feature_nat && (b->forward == FORWARD_NAT || b->forward == FORWARD_SNAT)) {
 		if (p->hops == 1)
 			return refusal(DROP_TTL);
 		if (nat_lacks_checksum(p))
 			return refusal(DROP_NO_CHECKSUM);
+		if (feature_snat && b->forward == FORWARD_SNAT) {
+			refused = snat_request(p, id);
+			if (refused)
+				return refused;
+		}
 		nat_destination(p, b);
 	}
 	if (feature_tunnel && is_tunnel(b)) {

@@ -21,6 +21,8 @@ MAPPED_ARRAY(cursors, __u64);              /* round robin, by service */
 MAPPED_ARRAY(arena, struct arena_line);    /* tables and member lists */
 MAPPED_ARRAY(stats, struct backend_stats); /* [cpu * backend_ids + id] */
 MAPPED_ARRAY(real_filter, __u64);          /* see nat.h */
+MAPPED_ARRAY(snat_flows, struct flow_set); /* see snat.h */
+MAPPED_ARRAY(snat_clients, struct snat_client);
 
 /* VIP -> index into services. Written only whole and by one writer. */
 struct {
@@ -37,6 +39,14 @@ struct {
 	__type(key, struct real_key);
 	__type(value, __u32);
 } reals SEC(".maps");
+
+/* Source address of ours -> index into snat_sources. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, SNAT_SOURCES);
+	__type(key, struct address);
+	__type(value, __u32);
+} snat_index SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

@@ -62,18 +62,6 @@ static __always_inline void nat_source(struct packet *p, const struct backend *b
 		((__u16 *)p->l4)[0] = b->vip_port;
 }
 
-/* The 5-tuple that replies to this packet carry. */
-static __always_inline void nat_reply_tuple(const struct packet *p, const struct backend *b,
-					    struct tuple *t)
-{
-	t->src = b->addr;
-	t->sport = b->port ? b->port : p->dport;
-	packet_source(p, &t->dst);
-	t->dport = p->sport;
-	t->version = p->version;
-	t->proto = p->proto;
-}
-
 /* The 5-tuple of the request that this packet replies to. */
 static __always_inline void nat_request_tuple(const struct packet *p, const struct backend *b,
 					      struct tuple *t)

@@ -24,10 +24,3 @@ static __always_inline int lost(void)
 	count_reason(DROP_INTERNAL);
 	return XDP_DROP;
 }
-
-/* A verdict of XDP is not negative; a refusal names its reason instead, and
- * the entry counts it. */
-static __always_inline int refusal(__u32 reason)
-{
-	return ~(int)reason;
-}

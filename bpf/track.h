@@ -2,9 +2,31 @@
 /* What packets do to the flow table: hits, new flows, ends. */
 #pragma once
 
-static __always_inline bool opens(const struct packet *p)
+static __always_inline bool opens(__u8 proto, __u8 tcp_flags)
 {
-	return p->proto == IPPROTO_TCP && (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+	return proto == IPPROTO_TCP && (tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+}
+
+static __always_inline void packet_tuple(const struct packet *p, struct tuple *t)
+{
+	packet_source(p, &t->src);
+	packet_destination(p, &t->dst);
+	t->sport = p->sport;
+	t->dport = p->dport;
+	t->version = p->version;
+	t->proto = p->proto;
+}
+
+/* The 5-tuple that replies to a flow of b carry. */
+static __always_inline void tuple_reply(const struct tuple *t, const struct backend *b,
+					struct tuple *r)
+{
+	r->src = b->addr;
+	r->sport = b->port ? b->port : t->dport;
+	r->dst = t->src;
+	r->dport = t->sport;
+	r->version = t->version;
+	r->proto = t->proto;
 }
 
 /* Ends the flow of this 5-tuple if it is `id`'s. 1 if this closed it. */
@@ -40,8 +62,20 @@ __noinline int track_reverse(struct tuple *t, __u32 id)
 	return flow_store(at.set, at.tag, at.now, &v, flow_want(id, FLOW_REVERSE)) == id;
 }
 
-/* The flow has ended, as `state` says: so has its reply direction, and its
- * 5-tuple can be used again. */
+/* Ends the reply direction of a flow to a shared real, so that its 5-tuple can
+ * be used again. */
+__noinline int track_end_reverse(struct tuple *t, __u32 id, __u32 state)
+{
+	struct backend *b = bpf_map_lookup_elem(&backends, &id);
+	struct tuple reverse;
+
+	if (!t || !b)
+		return 0;
+	tuple_reply(t, b, &reverse);
+	return track_end(&reverse, id, state);
+}
+
+/* The flow has ended, as `state` says. */
 static __always_inline void track_ended(const struct packet *p, const struct backend *b, __u32 id,
 					__u32 state)
 {
@@ -50,8 +84,8 @@ static __always_inline void track_ended(const struct packet *p, const struct bac
 	event_send(p, EVENT_FLOW_CLOSED, 0, id);
 	if (!feature_nat || !(b->flags & BACKEND_SHARED))
 		return;
-	nat_reply_tuple(p, b, &t);
-	track_end(&t, id, state);
+	packet_tuple(p, &t);
+	track_end_reverse(&t, id, state);
 }
 
 /* A stored flow: its backend, or 0 if the packet starts a new one. */
@@ -61,70 +95,93 @@ static __always_inline struct backend *track_hit(const struct packet *p, const s
 	__u32 id = flow_id(word), state = flow_next(flow_state(word), p->proto, p->tcp_flags);
 	struct backend *b = bpf_map_lookup_elem(&backends, &id);
 
-	if (!b || !b->forward || (flow_finished(word) && opens(p)))
+	if (!b || !b->forward || (flow_finished(word) && opens(p->proto, p->tcp_flags)))
 		return 0;
 	if (flow_move(at, slot, word, state))
 		track_ended(p, b, id, state);
 	return b;
 }
 
-static __always_inline void track_stored(const struct packet *p, __u32 id, bool stored)
+/* The first state of a flow. Nothing is trusted before a second packet, so a
+ * flood of single packets never looks live. */
+static __always_inline __u32 first_state(__u8 proto, __u8 tcp_flags)
+{
+	if (proto != IPPROTO_TCP)
+		return FLOW_EMBRYONIC;
+	if (tcp_flags & TCP_RST)
+		return FLOW_CLOSED;
+	return tcp_flags & TCP_FIN ? FLOW_CLOSING : FLOW_EMBRYONIC;
+}
+
+static __always_inline void count_flow(__u32 id, bool stored)
 {
 	struct backend_stats *s = stats_of(id);
 
 	if (!s)
 		return;
-	if (!stored) {
+	if (stored)
+		s->flows++;
+	else
 		s->unstored++;
-		return;
-	}
-	s->flows++;
-	event_send(p, EVENT_FLOW_NEW, 0, id);
 }
 
-/* The first state of a flow. Nothing is trusted before a second packet, so a
- * flood of single packets never looks live. */
-static __always_inline __u32 first_state(const struct packet *p)
-{
-	if (p->proto != IPPROTO_TCP)
-		return FLOW_EMBRYONIC;
-	if (p->tcp_flags & TCP_RST)
-		return FLOW_CLOSED;
-	return p->tcp_flags & TCP_FIN ? FLOW_CLOSING : FLOW_EMBRYONIC;
-}
+#define ASSIGNED_ID 0x3ffff
+#define ASSIGNED_STORED 0x40000 /* for the first time */
 
-/* A packet of no stored flow: stores it for a backend. */
-static __always_inline int track_new(const struct packet *p, const struct flow_at *at, __u32 *id)
+/* Chooses a backend for a packet of no stored flow, and stores the flow.
+ * Returns the backend's id, maybe with ASSIGNED_STORED, or a refusal. */
+__noinline int track_assign(struct tuple *t, __u32 tcp_flags)
 {
-	struct vip_key key = { .port = p->dport, .proto = p->proto };
+	struct vip_key key = {};
+	struct tuple reverse;
 	struct service *s;
 	struct backend *b;
+	struct flow_at at;
 	struct victim v;
-	struct tuple t;
-	__u32 service, kept;
+	__u32 service, id, kept;
 	bool steady;
 
-	packet_destination(p, &key.addr);
+	if (!t || !flow_locate(&at, hash_of(flow_key, t)))
+		return refusal(DROP_INTERNAL);
+	key.addr = t->dst;
+	key.port = t->dport;
+	key.proto = t->proto;
 	s = service_find(&key, &service);
 	if (!s)
 		return refusal(PASS_NOT_VIP);
 	if (s->forward == FORWARD_L7)
 		return refusal(PASS_LOCAL);
-	flow_victim(at->set, at->tag, at->now, &v);
-	steady = v.rank <= RANK_EMBRYONIC || (p->proto == IPPROTO_TCP && !opens(p));
-	*id = pick(s, service, hash_packet(pick_key, p), steady);
-	b = *id ? bpf_map_lookup_elem(&backends, id) : 0;
+	flow_victim(at.set, at.tag, at.now, &v);
+	steady = v.rank <= RANK_EMBRYONIC || (t->proto == IPPROTO_TCP && !opens(t->proto, tcp_flags));
+	id = pick(s, service, hash_of(pick_key, t), steady);
+	b = id ? bpf_map_lookup_elem(&backends, &id) : 0;
 	if (!b)
 		return refusal(DROP_NO_BACKEND);
 	if (feature_nat && b->flags & BACKEND_SHARED) {
-		nat_reply_tuple(p, b, &t);
-		if (!track_reverse(&t, *id))
+		tuple_reply(t, b, &reverse);
+		if (!track_reverse(&reverse, id))
 			return refusal(DROP_NAT_CONFLICT);
 	}
-	kept = flow_store(at->set, at->tag, at->now, &v, flow_want(*id, first_state(p)));
+	kept = flow_store(at.set, at.tag, at.now, &v, flow_want(id, first_state(t->proto, tcp_flags)));
 	if (kept)
-		*id = kept;
-	track_stored(p, *id, kept);
+		id = kept;
+	count_flow(id, kept);
+	return kept ? id | ASSIGNED_STORED : id;
+}
+
+/* A packet of no stored flow: its backend's id, or a refusal. */
+static __always_inline int track_new(const struct packet *p, __u32 *id)
+{
+	struct tuple t;
+	int assigned;
+
+	packet_tuple(p, &t);
+	assigned = track_assign(&t, p->tcp_flags);
+	if (assigned < 0)
+		return assigned;
+	*id = assigned & ASSIGNED_ID;
+	if (assigned & ASSIGNED_STORED)
+		event_send(p, EVENT_FLOW_NEW, 0, *id);
 	return 0;
 }
 
@@ -190,10 +247,7 @@ static __always_inline bool track_reply(const struct packet *p, const struct bac
 	event_send(p, EVENT_FLOW_CLOSED, 0, id);
 	if (!(b->flags & BACKEND_SHARED))
 		return true;
-	packet_source(p, &t.src);
-	packet_destination(p, &t.dst);
-	t.sport = p->sport;
-	t.dport = p->dport;
+	packet_tuple(p, &t);
 	track_end(&t, id, FLOW_CLOSED);
 	return true;
 }

@@ -11,6 +11,7 @@ enum forward {
 	FORWARD_L7 = 3,
 	FORWARD_IPIP = 4,
 	FORWARD_GUE = 5,
+	FORWARD_SNAT = 6,
 };
 
 /* Kept in the head of a table, so that entries and the way to choose one of
@@ -29,7 +30,7 @@ enum flow_state {
 	FLOW_STREAM = 3,      /* UDP, two or more packets */
 	FLOW_CLOSING = 4,     /* FIN seen: still steered, no longer counted */
 	FLOW_CLOSED = 5,      /* RST seen */
-	FLOW_REVERSE = 6,     /* reply direction of a flow to a shared real */
+	FLOW_REVERSE = 6,     /* reply direction of a flow; a source of ours in use */
 	FLOW_STATES = 8,
 };
 
@@ -46,6 +47,7 @@ enum reason {
 	DROP_NO_ROUTE,        /* reply: no route to the client */
 	DROP_NO_FORWARDING,   /* reply: the forwarding sysctl is off */
 	DROP_TOO_BIG,         /* with its tunnel header, for the way to the backend */
+	DROP_SNAT_EXHAUSTED,  /* every source that the flow may have is in use */
 	DROP_ICMP_UNKNOWN,    /* an error that quotes no known flow */
 	DROP_EXTENSIONS,      /* more IPv6 extension headers than we follow */
 	DROP_INTERNAL,        /* cannot happen */
@@ -141,6 +143,13 @@ struct flow_set {
 
 struct arena_line {
 	__u32 entry[ARENA_LINE];
+};
+
+/* Who has a source address and port of ours. */
+struct snat_client {
+	struct address addr;
+	__u16 port;
+	__u16 pad[7];
 };
 
 struct real_key {

@@ -27,77 +27,97 @@
 #include "csum.h"
 #include "icmp.h"
 #include "nat.h"
+#include "track.h"
+#include "snat.h"
 #include "toobig.h"
 #include "encap.h"
 #include "forward.h"
-#include "track.h"
 
-#define NOT_A_REPLY -1000
+/* Instead of a verdict: ask another part of the program. */
+#define ASK_REPLY -1   /* maybe a reply */
+#define ASK_REQUEST -2 /* no reply */
+#define ASK_CONTROL -3 /* ICMP */
 
-/* The backend of a packet by its flow: a known one or a new one. */
-static __always_inline int balance(struct packet *p, __u32 *id, struct backend **b, __u32 *hash)
+/* The backend that a packet is a reply from, to one of our clients. */
+static __always_inline struct backend *replier(struct packet *p, __u32 *id)
 {
-	struct flow_at at;
-	__u32 slot;
-	__u64 word;
+	struct backend *b = feature_snat ? snat_reply(p, id) : 0;
 
-	if (!flow_locate(&at, hash_packet(flow_key, p)))
-		return refusal(DROP_INTERNAL);
-	word = flow_find(&at, &slot);
-	*id = flow_id(word);
-	*hash = at.tag;
-	*b = word ? track_hit(p, &at, slot, word) : 0;
-	return *b ? 0 : track_new(p, &at, id);
-}
-
-/* From a client, or for somebody else. */
-static __always_inline int request(struct packet *p, __u32 *id)
-{
-	struct backend *b = 0;
-	__u32 hash = 0;
-	int refused = p->icmp ? icmp(p, id) : balance(p, id, &b, &hash);
-
-	if (refused)
-		return refused;
-	if (!b)
-		b = bpf_map_lookup_elem(&backends, id);
-	if (!b)
-		return refusal(DROP_INTERNAL);
-	return forward(p, *id, b, hash);
-}
-
-/* From a backend that we NAT to, or NOT_A_REPLY. */
-static __always_inline int reply(struct packet *p, __u32 *id)
-{
-	struct backend_stats *s;
-	struct backend *b;
-
-	if (!real_maybe(p))
-		return NOT_A_REPLY;
+	if (b)
+		return b;
 	*id = real_find(p);
 	b = *id ? bpf_map_lookup_elem(&backends, id) : 0;
 	if (b && b->flags & BACKEND_SHARED)
 		b = track_shared_reply(p, b, id);
-	if (!b || b->forward != FORWARD_NAT || !track_reply(p, b, *id))
-		return NOT_A_REPLY;
+	return b && b->forward == FORWARD_NAT && track_reply(p, b, *id) ? b : 0;
+}
+
+static __always_inline int translate_back(struct packet *p, const struct backend *b, __u32 id)
+{
+	struct backend_stats *s;
+
 	if (p->hops <= 1)
 		return refusal(DROP_TTL);
 	if (nat_lacks_checksum(p))
 		return refusal(DROP_NO_CHECKSUM);
 	nat_source(p, b);
-	s = stats_of(*id);
+	s = stats_of(id);
 	if (s) {
 		s->reply_packets++;
 		s->reply_bytes += p->length;
 	}
-	return forward_reply(p, *id);
+	return forward_reply(p, id);
+}
+
+/* A packet from an address of a backend that we NAT to. */
+__noinline int reply(struct xdp_md *ctx)
+{
+	struct packet p;
+	struct backend *b;
+	__u32 id = 0;
+
+	if (parse(ctx, &p) != PARSED || p.icmp)
+		return ASK_REQUEST;
+	b = replier(&p, &id);
+	return b ? settle(&p, translate_back(&p, b, id), id) : ASK_REQUEST;
+}
+
+/* ICMP, for a VIP or not. */
+__noinline int control(struct xdp_md *ctx)
+{
+	struct packet p;
+	struct backend *b;
+	__u32 id = 0;
+	int verdict;
+
+	if (parse(ctx, &p) != PARSED || !p.icmp)
+		return XDP_PASS;
+	verdict = icmp(&p, &id);
+	if (verdict)
+		return settle(&p, verdict, id);
+	b = bpf_map_lookup_elem(&backends, &id);
+	return settle(&p, b ? forward(&p, id, b, 0) : refusal(DROP_ICMP_UNKNOWN), id);
+}
+
+/* The backend of a packet by its flow: a known one or a new one. */
+static __always_inline int balance(struct packet *p, __u32 *id, struct backend **b, __u64 *hash)
+{
+	struct flow_at at;
+	__u32 slot;
+	__u64 word;
+
+	*hash = hash_packet(flow_key, p);
+	if (!flow_locate(&at, *hash))
+		return refusal(DROP_INTERNAL);
+	word = flow_find(&at, &slot);
+	*id = flow_id(word);
+	*b = word ? track_hit(p, &at, slot, word) : 0;
+	return *b ? 0 : track_new(p, id);
 }
 
 /* Packets that cannot be balanced: only those for a VIP are ours to drop. */
 static __always_inline int unbalanced(struct packet *p, enum parsed what)
 {
-	p->sport = 0;
-	p->dport = 0;
 	switch (what) {
 	case PARSED_VLAN:
 		return refusal(PASS_VLAN);
@@ -116,32 +136,50 @@ static __always_inline int unbalanced(struct packet *p, enum parsed what)
 	}
 }
 
-static __always_inline int refuse(const struct packet *p, __u32 reason, __u32 id)
+static __always_inline int send_request(struct packet *p, __u32 *id)
 {
-	count_reason(reason);
-	if (reason >= PASS_NOT_IP)
-		return XDP_PASS;
-	event_send(p, EVENT_DROP, reason, id);
-	return XDP_DROP;
+	struct backend *b = 0;
+	__u64 hash = 0;
+	int refused = balance(p, id, &b, &hash);
+
+	if (refused)
+		return refused;
+	if (!b)
+		b = bpf_map_lookup_elem(&backends, id);
+	if (!b)
+		return refusal(DROP_INTERNAL);
+	return forward(p, *id, b, hash);
 }
 
-SEC("xdp")
-int weir(struct xdp_md *ctx)
+/* From a client, or for somebody else. */
+__noinline int request(struct xdp_md *ctx, __u32 no_reply)
 {
 	struct packet p;
 	enum parsed what = parse(ctx, &p);
-	int verdict = NOT_A_REPLY;
 	__u32 id = 0;
 
-	if (what != PARSED) {
-		verdict = unbalanced(&p, what);
-	} else {
-		if (feature_nat && !p.icmp)
-			verdict = reply(&p, &id);
-		if (verdict == NOT_A_REPLY)
-			verdict = request(&p, &id);
-	}
-	return verdict < 0 ? refuse(&p, ~verdict, id) : verdict;
+	if (what != PARSED)
+		return settle(&p, unbalanced(&p, what), id);
+	if (p.icmp)
+		return ASK_CONTROL;
+	if (feature_nat && !no_reply && real_maybe(&p))
+		return ASK_REPLY;
+	return settle(&p, send_request(&p, &id), id);
+}
+
+/* Each part is a function that is verified by itself and has the stack for
+ * itself; the most frequent comes first. */
+SEC("xdp")
+int weir(struct xdp_md *ctx)
+{
+	int verdict = request(ctx, 0);
+
+	if (verdict == ASK_CONTROL)
+		return control(ctx);
+	if (verdict != ASK_REPLY)
+		return verdict;
+	verdict = reply(ctx);
+	return verdict == ASK_REQUEST ? request(ctx, 1) : verdict;
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -13,6 +13,11 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type WeirAddress struct {
+	_    structs.HostLayout
+	Word [4]uint32
+}
+
 type WeirAnswerBudget struct {
 	_      structs.HostLayout
 	Window uint64
@@ -34,19 +39,13 @@ type WeirBackend struct {
 	Forward uint8
 	Flags   uint8
 	Port    uint16
-	Addr    struct {
-		_    structs.HostLayout
-		Word [4]uint32
-	}
+	Addr    WeirAddress
 	VipPort uint16
 	Service uint16
 	Proto   uint8
 	Family  uint8
 	Mtu     uint16
-	Vip     struct {
-		_    structs.HostLayout
-		Word [4]uint32
-	}
+	Vip     WeirAddress
 }
 
 type WeirBackendStats struct {
@@ -61,16 +60,10 @@ type WeirBackendStats struct {
 }
 
 type WeirEvent struct {
-	_    structs.HostLayout
-	Time uint64
-	Src  struct {
-		_    structs.HostLayout
-		Word [4]uint32
-	}
-	Dst struct {
-		_    structs.HostLayout
-		Word [4]uint32
-	}
+	_       structs.HostLayout
+	Time    uint64
+	Src     WeirAddress
+	Dst     WeirAddress
 	Sport   uint16
 	Dport   uint16
 	Kind    uint8
@@ -119,6 +112,7 @@ const (
 	WeirForwardFORWARD_L7   WeirForward = 3
 	WeirForwardFORWARD_IPIP WeirForward = 4
 	WeirForwardFORWARD_GUE  WeirForward = 5
+	WeirForwardFORWARD_SNAT WeirForward = 6
 )
 
 type WeirNode struct {
@@ -140,11 +134,8 @@ const (
 )
 
 type WeirRealKey struct {
-	_    structs.HostLayout
-	Addr struct {
-		_    structs.HostLayout
-		Word [4]uint32
-	}
+	_     structs.HostLayout
+	Addr  WeirAddress
 	Port  uint16
 	Proto uint8
 	Pad   uint8
@@ -153,37 +144,35 @@ type WeirRealKey struct {
 type WeirReason uint32
 
 const (
-	WeirReasonDROP_MALFORMED     WeirReason = 0
-	WeirReasonDROP_FRAGMENT      WeirReason = 1
-	WeirReasonDROP_TTL           WeirReason = 2
-	WeirReasonDROP_NO_BACKEND    WeirReason = 3
-	WeirReasonDROP_NO_NEXT_HOP   WeirReason = 4
-	WeirReasonDROP_NAT_CONFLICT  WeirReason = 5
-	WeirReasonDROP_NO_CHECKSUM   WeirReason = 6
-	WeirReasonDROP_NO_ROUTE      WeirReason = 7
-	WeirReasonDROP_NO_FORWARDING WeirReason = 8
-	WeirReasonDROP_TOO_BIG       WeirReason = 9
-	WeirReasonDROP_ICMP_UNKNOWN  WeirReason = 10
-	WeirReasonDROP_EXTENSIONS    WeirReason = 11
-	WeirReasonDROP_INTERNAL      WeirReason = 12
-	WeirReasonPASS_NOT_IP        WeirReason = 13
-	WeirReasonPASS_VLAN          WeirReason = 14
-	WeirReasonPASS_NOT_VIP       WeirReason = 15
-	WeirReasonPASS_MALFORMED     WeirReason = 16
-	WeirReasonPASS_LOCAL         WeirReason = 17
-	WeirReasonPASS_NO_NEIGHBOUR  WeirReason = 18
-	WeirReasonPASS_TOO_BIG       WeirReason = 19
-	WeirReasonSENT_ECHO_REPLY    WeirReason = 20
-	WeirReasonSENT_TOO_BIG       WeirReason = 21
-	WeirReasonREASONS            WeirReason = 22
+	WeirReasonDROP_MALFORMED      WeirReason = 0
+	WeirReasonDROP_FRAGMENT       WeirReason = 1
+	WeirReasonDROP_TTL            WeirReason = 2
+	WeirReasonDROP_NO_BACKEND     WeirReason = 3
+	WeirReasonDROP_NO_NEXT_HOP    WeirReason = 4
+	WeirReasonDROP_NAT_CONFLICT   WeirReason = 5
+	WeirReasonDROP_NO_CHECKSUM    WeirReason = 6
+	WeirReasonDROP_NO_ROUTE       WeirReason = 7
+	WeirReasonDROP_NO_FORWARDING  WeirReason = 8
+	WeirReasonDROP_TOO_BIG        WeirReason = 9
+	WeirReasonDROP_SNAT_EXHAUSTED WeirReason = 10
+	WeirReasonDROP_ICMP_UNKNOWN   WeirReason = 11
+	WeirReasonDROP_EXTENSIONS     WeirReason = 12
+	WeirReasonDROP_INTERNAL       WeirReason = 13
+	WeirReasonPASS_NOT_IP         WeirReason = 14
+	WeirReasonPASS_VLAN           WeirReason = 15
+	WeirReasonPASS_NOT_VIP        WeirReason = 16
+	WeirReasonPASS_MALFORMED      WeirReason = 17
+	WeirReasonPASS_LOCAL          WeirReason = 18
+	WeirReasonPASS_NO_NEIGHBOUR   WeirReason = 19
+	WeirReasonPASS_TOO_BIG        WeirReason = 20
+	WeirReasonSENT_ECHO_REPLY     WeirReason = 21
+	WeirReasonSENT_TOO_BIG        WeirReason = 22
+	WeirReasonREASONS             WeirReason = 23
 )
 
 type WeirService struct {
-	_   structs.HostLayout
-	Vip struct {
-		_    structs.HostLayout
-		Word [4]uint32
-	}
+	_       structs.HostLayout
+	Vip     WeirAddress
 	Port    uint16
 	Proto   uint8
 	Forward uint8
@@ -192,12 +181,16 @@ type WeirService struct {
 	Pad     [4]uint64
 }
 
-type WeirVipKey struct {
+type WeirSnatClient struct {
 	_    structs.HostLayout
-	Addr struct {
-		_    structs.HostLayout
-		Word [4]uint32
-	}
+	Addr WeirAddress
+	Port uint16
+	Pad  [7]uint16
+}
+
+type WeirVipKey struct {
+	_     structs.HostLayout
+	Addr  WeirAddress
 	Port  uint16
 	Proto uint8
 	Pad   uint8
@@ -219,6 +212,9 @@ const (
 	WeirMapReals         = "reals"
 	WeirMapReasons       = "reasons"
 	WeirMapServices      = "services"
+	WeirMapSnatClients   = "snat_clients"
+	WeirMapSnatFlows     = "snat_flows"
+	WeirMapSnatIndex     = "snat_index"
 	WeirMapStats         = "stats"
 	WeirMapVips          = "vips"
 	WeirProgWeir         = "weir"
@@ -233,12 +229,16 @@ const (
 	WeirVarEventSample   = "event_sample"
 	WeirVarEventsOn      = "events_on"
 	WeirVarFeatureNat    = "feature_nat"
+	WeirVarFeatureSnat   = "feature_snat"
 	WeirVarFeatureTunnel = "feature_tunnel"
 	WeirVarFlowKey       = "flow_key"
 	WeirVarFlowSets      = "flow_sets"
 	WeirVarGuePort       = "gue_port"
 	WeirVarIdleLimit     = "idle_limit"
 	WeirVarPickKey       = "pick_key"
+	WeirVarSnatCount4    = "snat_count4"
+	WeirVarSnatCount6    = "snat_count6"
+	WeirVarSnatSources   = "snat_sources"
 	WeirVarTunnelSource4 = "tunnel_source4"
 	WeirVarTunnelSource6 = "tunnel_source6"
 )
@@ -292,20 +292,23 @@ type WeirProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type WeirMapSpecs struct {
-	Active     *ebpf.MapSpec `ebpf:"active"`
-	Answers    *ebpf.MapSpec `ebpf:"answers"`
-	Arena      *ebpf.MapSpec `ebpf:"arena"`
-	Backends   *ebpf.MapSpec `ebpf:"backends"`
-	Cursors    *ebpf.MapSpec `ebpf:"cursors"`
-	Events     *ebpf.MapSpec `ebpf:"events"`
-	Flows      *ebpf.MapSpec `ebpf:"flows"`
-	Meta       *ebpf.MapSpec `ebpf:"meta"`
-	RealFilter *ebpf.MapSpec `ebpf:"real_filter"`
-	Reals      *ebpf.MapSpec `ebpf:"reals"`
-	Reasons    *ebpf.MapSpec `ebpf:"reasons"`
-	Services   *ebpf.MapSpec `ebpf:"services"`
-	Stats      *ebpf.MapSpec `ebpf:"stats"`
-	Vips       *ebpf.MapSpec `ebpf:"vips"`
+	Active      *ebpf.MapSpec `ebpf:"active"`
+	Answers     *ebpf.MapSpec `ebpf:"answers"`
+	Arena       *ebpf.MapSpec `ebpf:"arena"`
+	Backends    *ebpf.MapSpec `ebpf:"backends"`
+	Cursors     *ebpf.MapSpec `ebpf:"cursors"`
+	Events      *ebpf.MapSpec `ebpf:"events"`
+	Flows       *ebpf.MapSpec `ebpf:"flows"`
+	Meta        *ebpf.MapSpec `ebpf:"meta"`
+	RealFilter  *ebpf.MapSpec `ebpf:"real_filter"`
+	Reals       *ebpf.MapSpec `ebpf:"reals"`
+	Reasons     *ebpf.MapSpec `ebpf:"reasons"`
+	Services    *ebpf.MapSpec `ebpf:"services"`
+	SnatClients *ebpf.MapSpec `ebpf:"snat_clients"`
+	SnatFlows   *ebpf.MapSpec `ebpf:"snat_flows"`
+	SnatIndex   *ebpf.MapSpec `ebpf:"snat_index"`
+	Stats       *ebpf.MapSpec `ebpf:"stats"`
+	Vips        *ebpf.MapSpec `ebpf:"vips"`
 }
 
 // WeirVariableSpecs contains global variables before they are loaded into the kernel.
@@ -323,12 +326,16 @@ type WeirVariableSpecs struct {
 	EventSample   *ebpf.VariableSpec `ebpf:"event_sample"`
 	EventsOn      *ebpf.VariableSpec `ebpf:"events_on"`
 	FeatureNat    *ebpf.VariableSpec `ebpf:"feature_nat"`
+	FeatureSnat   *ebpf.VariableSpec `ebpf:"feature_snat"`
 	FeatureTunnel *ebpf.VariableSpec `ebpf:"feature_tunnel"`
 	FlowKey       *ebpf.VariableSpec `ebpf:"flow_key"`
 	FlowSets      *ebpf.VariableSpec `ebpf:"flow_sets"`
 	GuePort       *ebpf.VariableSpec `ebpf:"gue_port"`
 	IdleLimit     *ebpf.VariableSpec `ebpf:"idle_limit"`
 	PickKey       *ebpf.VariableSpec `ebpf:"pick_key"`
+	SnatCount4    *ebpf.VariableSpec `ebpf:"snat_count4"`
+	SnatCount6    *ebpf.VariableSpec `ebpf:"snat_count6"`
+	SnatSources   *ebpf.VariableSpec `ebpf:"snat_sources"`
 	TunnelSource4 *ebpf.VariableSpec `ebpf:"tunnel_source4"`
 	TunnelSource6 *ebpf.VariableSpec `ebpf:"tunnel_source6"`
 }
@@ -353,20 +360,23 @@ func (o *WeirObjects) Close() error {
 //
 // It can be passed to LoadWeirObjects or ebpf.CollectionSpec.LoadAndAssign.
 type WeirMaps struct {
-	Active     *ebpf.Map `ebpf:"active"`
-	Answers    *ebpf.Map `ebpf:"answers"`
-	Arena      *ebpf.Map `ebpf:"arena"`
-	Backends   *ebpf.Map `ebpf:"backends"`
-	Cursors    *ebpf.Map `ebpf:"cursors"`
-	Events     *ebpf.Map `ebpf:"events"`
-	Flows      *ebpf.Map `ebpf:"flows"`
-	Meta       *ebpf.Map `ebpf:"meta"`
-	RealFilter *ebpf.Map `ebpf:"real_filter"`
-	Reals      *ebpf.Map `ebpf:"reals"`
-	Reasons    *ebpf.Map `ebpf:"reasons"`
-	Services   *ebpf.Map `ebpf:"services"`
-	Stats      *ebpf.Map `ebpf:"stats"`
-	Vips       *ebpf.Map `ebpf:"vips"`
+	Active      *ebpf.Map `ebpf:"active"`
+	Answers     *ebpf.Map `ebpf:"answers"`
+	Arena       *ebpf.Map `ebpf:"arena"`
+	Backends    *ebpf.Map `ebpf:"backends"`
+	Cursors     *ebpf.Map `ebpf:"cursors"`
+	Events      *ebpf.Map `ebpf:"events"`
+	Flows       *ebpf.Map `ebpf:"flows"`
+	Meta        *ebpf.Map `ebpf:"meta"`
+	RealFilter  *ebpf.Map `ebpf:"real_filter"`
+	Reals       *ebpf.Map `ebpf:"reals"`
+	Reasons     *ebpf.Map `ebpf:"reasons"`
+	Services    *ebpf.Map `ebpf:"services"`
+	SnatClients *ebpf.Map `ebpf:"snat_clients"`
+	SnatFlows   *ebpf.Map `ebpf:"snat_flows"`
+	SnatIndex   *ebpf.Map `ebpf:"snat_index"`
+	Stats       *ebpf.Map `ebpf:"stats"`
+	Vips        *ebpf.Map `ebpf:"vips"`
 }
 
 func (m *WeirMaps) Close() error {
@@ -383,6 +393,9 @@ func (m *WeirMaps) Close() error {
 		m.Reals,
 		m.Reasons,
 		m.Services,
+		m.SnatClients,
+		m.SnatFlows,
+		m.SnatIndex,
 		m.Stats,
 		m.Vips,
 	)
@@ -403,12 +416,16 @@ type WeirVariables struct {
 	EventSample   *ebpf.Variable `ebpf:"event_sample"`
 	EventsOn      *ebpf.Variable `ebpf:"events_on"`
 	FeatureNat    *ebpf.Variable `ebpf:"feature_nat"`
+	FeatureSnat   *ebpf.Variable `ebpf:"feature_snat"`
 	FeatureTunnel *ebpf.Variable `ebpf:"feature_tunnel"`
 	FlowKey       *ebpf.Variable `ebpf:"flow_key"`
 	FlowSets      *ebpf.Variable `ebpf:"flow_sets"`
 	GuePort       *ebpf.Variable `ebpf:"gue_port"`
 	IdleLimit     *ebpf.Variable `ebpf:"idle_limit"`
 	PickKey       *ebpf.Variable `ebpf:"pick_key"`
+	SnatCount4    *ebpf.Variable `ebpf:"snat_count4"`
+	SnatCount6    *ebpf.Variable `ebpf:"snat_count6"`
+	SnatSources   *ebpf.Variable `ebpf:"snat_sources"`
 	TunnelSource4 *ebpf.Variable `ebpf:"tunnel_source4"`
 	TunnelSource6 *ebpf.Variable `ebpf:"tunnel_source6"`
 }

@@ -47,7 +47,7 @@ func (v view) forwardingOff(procSys string) []string {
 func (v view) natFamilies() []string {
 	var v4, v6 bool
 	for _, s := range v.Config.Services {
-		if s.Forward == lb.NAT {
+		if s.Forward.Translates() {
 			v4 = v4 || s.VIP.Addr.Is4()
 			v6 = v6 || s.VIP.Addr.Is6()
 		}

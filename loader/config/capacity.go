@@ -52,6 +52,19 @@ func over(r *report, key string, n int, what, name string, limit uint32) {
 	}
 }
 
+// checkSNAT reports snat services that have no source address of their family.
+func checkSNAT(r *report, c lb.Config) {
+	for i, s := range c.Services {
+		sources := c.SNAT.Source4
+		if s.VIP.Addr.Is6() {
+			sources = c.SNAT.Source6
+		}
+		if s.Forward == lb.SNAT && s.VIP.Addr.IsValid() && len(sources) == 0 {
+			r.field(top.key("services").item(i).key("forward"), "snat needs an address of the family of VIP %s in snat.addresses", s.VIP)
+		}
+	}
+}
+
 // tableEntries is the size of a pool's table with its configured weights.
 func tableEntries(p lb.Pool) int {
 	if p.Algorithm == lb.Maglev {

@@ -61,5 +61,6 @@ func build(r *report, f file) lb.Config {
 	c.Services = services(r, f.Services, c.Pools)
 	checkCapacity(r, c)
 	checkBackendsAreNotVIPs(r, c)
+	checkSNAT(r, c)
 	return c
 }

@@ -13,7 +13,7 @@ const (
 	noPort   = head + "pools:\n- name: web\n  backends: [{address: 10.0.0.1}]\n"
 	onWeb    = "services:\n- {name: a, vip: 192.0.2.1:80, forward: nat, pool: web}\n"
 	keysOf5  = "name, vip, forward, pool"
-	topKeys  = "interfaces, xdp_mode, pin_dir, socket, state_dir, seed, events, limits, timeouts, tunnel, pools, services"
+	topKeys  = "interfaces, xdp_mode, pin_dir, socket, state_dir, seed, events, limits, timeouts, tunnel, snat, pools, services"
 	vipLike  = "; write it like 192.0.2.1:80/tcp or [2001:db8::1]:*/udp"
 	endpoint = " is not ADDRESS:PORT or ADDRESS, such as 10.0.0.11:8080 or [2001:db8::11]:8080"
 	nameRule = " is not 1 to 63 of the characters A-Z a-z 0-9 . _ -"
@@ -123,7 +123,7 @@ var faultCases = []struct {
 	{"nothing in it", head + "services: [{}]\n", []string{
 		"2: services[0].name: is missing; it is 1 to 63 of the characters A-Z a-z 0-9 . _ -",
 		"2: services[0].vip: is missing; it is ADDRESS:PORT/PROTO, such as 192.0.2.1:80/tcp",
-		"2: services[0].forward: is missing; it is nat, dsr, ipip, gue or l7"}},
+		"2: services[0].forward: is missing; it is nat, snat, dsr, ipip, gue or l7"}},
 	{"service twice", webPool + onWeb + "- {name: a, vip: 192.0.2.1:81, forward: nat, pool: web}\n", []string{`8: services[1].name: "a" is already the name of services[0]`}},
 	{"VIP twice", webPool + onWeb + "- {name: b, vip: 192.0.2.1:80/TCP, forward: nat, pool: web}\n", []string{"8: services[1].vip: 192.0.2.1:80/tcp is already the VIP of services[0]"}},
 	{"any-port VIP twice", head + "services:\n- {name: a, vip: '192.0.2.1:*/udp', forward: l7}\n- {name: b, vip: '192.0.2.1:*/udp', forward: l7}\n", []string{
@@ -131,7 +131,7 @@ var faultCases = []struct {
 	{"bad VIP", service1("vip: 192.0.2.1:80/sctp, forward: l7"), []string{`7: services[0].vip: VIP "192.0.2.1:80/sctp": protocol "sctp" is not tcp or udp` + vipLike}},
 	{"multicast VIP", service1("vip: 224.0.0.1:80, forward: l7"), []string{
 		`7: services[0].vip: VIP "224.0.0.1:80": address 224.0.0.1 is not a routable unicast address` + vipLike}},
-	{"forward", service1("vip: 192.0.2.1:80, forward: ipvs, pool: web"), []string{`7: services[0].forward: "ipvs" is not nat, dsr, ipip, gue or l7`}},
+	{"forward", service1("vip: 192.0.2.1:80, forward: ipvs, pool: web"), []string{`7: services[0].forward: "ipvs" is not nat, snat, dsr, ipip, gue or l7`}},
 	{"l7 with a pool", service1("vip: 192.0.2.1:80, forward: l7, pool: web"), []string{`7: services[0].pool: "web" must be left out: l7 hands packets to this host`}},
 	{"nat without a pool", service1("vip: 192.0.2.1:80, forward: nat"), []string{"7: services[0].pool: is missing; it is the name of a pool, as forward is nat"}},
 	{"unknown pool", service1("vip: 192.0.2.1:80, forward: nat, pool: wep"), []string{`7: services[0].pool: there is no pool "wep"`}},

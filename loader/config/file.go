@@ -21,6 +21,7 @@ type file struct {
 	Limits     limits    `mapstructure:"limits"`
 	Timeouts   timeouts  `mapstructure:"timeouts"`
 	Tunnel     tunnel    `mapstructure:"tunnel"`
+	SNAT       snat      `mapstructure:"snat"`
 	Pools      []pool    `mapstructure:"pools"`
 	Services   []service `mapstructure:"services"`
 }
@@ -41,6 +42,10 @@ type timeouts struct {
 	Established time.Duration `mapstructure:"established"`
 	Closing     time.Duration `mapstructure:"closing"`
 	UDP         time.Duration `mapstructure:"udp"`
+}
+
+type snat struct {
+	Addresses []string `mapstructure:"addresses"`
 }
 
 type tunnel struct {

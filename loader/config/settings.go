@@ -45,6 +45,7 @@ func settings(r *report, f file) lb.Config {
 		Limits:      readLimits(r, f.Limits),
 		Timeouts:    readTimeouts(r, f.Timeouts),
 		Tunnel:      readTunnel(r, f.Tunnel),
+		SNAT:        readSNAT(r, f.SNAT),
 	}
 }
 
@@ -55,6 +56,34 @@ func readTunnel(r *report, t tunnel) lb.Tunnel {
 		Source4: sourcePrefix(r, p.key("source4"), t.Source4, "172.16.0.0/16"),
 		Source6: sourcePrefix(r, p.key("source6"), t.Source6, "100::/64"),
 	}
+}
+
+func readSNAT(r *report, s snat) lb.SNATSources {
+	var out lb.SNATSources
+	p := top.key("snat").key("addresses")
+	seen := map[netip.Addr]*path{}
+	for i, text := range s.Addresses {
+		addr, err := netip.ParseAddr(text)
+		if err == nil {
+			err = lb.CheckAddr(addr)
+		}
+		switch {
+		case r.known(p.item(i)):
+		case err != nil:
+			r.field(p.item(i), "%s is not a unicast address such as 10.0.0.5", quote(text))
+		case seen[addr] != nil:
+			r.field(p.item(i), "%s is already at %s", addr, seen[addr])
+		case addr.Is4():
+			out.Source4 = append(out.Source4, addr)
+		default:
+			out.Source6 = append(out.Source6, addr)
+		}
+		seen[addr] = p.item(i)
+	}
+	if len(s.Addresses) > lb.MaxSNATSources {
+		r.field(p, "%d addresses are more than there can be (%d)", len(s.Addresses), lb.MaxSNATSources)
+	}
+	return out
 }
 
 // sourcePrefix reads a prefix of the family and length of the example.

@@ -50,7 +50,7 @@ func (d *DataPlane) Apply(want lb.State) error {
 }
 
 func wantsNAT(s lb.State) bool {
-	return slices.ContainsFunc(s.Services, func(s lb.ServiceState) bool { return s.Service.Forward == lb.NAT })
+	return slices.ContainsFunc(s.Services, func(s lb.ServiceState) bool { return s.Service.Forward.Translates() })
 }
 
 func (c *change) prepare() error {
@@ -137,7 +137,7 @@ func (c *change) backend(s *service, forward lb.Forward, w lb.BackendState) (uin
 	s.ids[key] = id
 	c.r.backends[id] = b
 	c.d.writeBackend(b)
-	c.nat = c.nat || forward == lb.NAT
+	c.nat = c.nat || forward.Translates()
 	c.undo = append(c.undo, func() { c.d.freeBackend(b) })
 	return id, nil
 }

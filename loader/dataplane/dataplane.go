@@ -160,6 +160,9 @@ func (d *DataPlane) Configure(c lb.Config) error {
 	if c.Limits != d.config.Limits {
 		return fmt.Errorf("limits cannot change while maps are pinned (%+v, wanted %+v): stop the daemon, run `weir unload`, and start it again", d.config.Limits, c.Limits)
 	}
+	if !c.SNAT.Equal(d.config.SNAT) {
+		return fmt.Errorf("snat.addresses cannot change while maps are pinned: stop the daemon, run `weir unload`, and start it again")
+	}
 	if c.Seed != d.config.Seed || c.Timeouts != d.config.Timeouts || c.Tunnel != d.config.Tunnel {
 		if err := d.replaceProgram(d.nat, c); err != nil {
 			return err

@@ -28,7 +28,7 @@ func (d *DataPlane) writeBackend(b *backend) {
 	raw.Addr.Word = words(b.key.endpoint.Addr())
 	raw.Vip.Word = words(vip.Addr)
 	switch {
-	case b.key.forward == lb.NAT:
+	case b.key.forward.Translates():
 		raw.IpDelta, raw.L4Delta = natDeltas(vip, b.key.endpoint)
 	case b.key.forward.Tunnel() && raw.Family == 4:
 		raw.IpDelta = outerSum(b.key.endpoint.Addr())

@@ -22,6 +22,7 @@ type memory struct {
 	arena    []uint32
 	stats    []bpf.WeirBackendStats
 	filter   []uint64
+	snat     []bpf.WeirFlowSet
 }
 
 func mapMemory(m *bpf.WeirMaps) (memory, error) {
@@ -34,6 +35,7 @@ func mapMemory(m *bpf.WeirMaps) (memory, error) {
 		mapArray(&mem, m.Arena, &mem.arena),
 		mapArray(&mem, m.Stats, &mem.stats),
 		mapArray(&mem, m.RealFilter, &mem.filter),
+		mapArray(&mem, m.SnatFlows, &mem.snat),
 	)
 	if err != nil {
 		return mem, errors.Join(err, mem.unmap())

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -33,17 +34,19 @@ func (d *DataPlane) spec() (*ebpf.CollectionSpec, error) {
 	}
 	l := d.config.Limits
 	for name, entries := range map[string]uint32{
-		bpf.WeirMapFlows:      flowSets(l),
-		bpf.WeirMapServices:   l.Services + 1,
-		bpf.WeirMapCursors:    l.Services + 1,
-		bpf.WeirMapVips:       4 * l.Services,
-		bpf.WeirMapBackends:   l.Backends + 1,
-		bpf.WeirMapActive:     l.Backends + 1,
-		bpf.WeirMapReals:      l.Backends,
-		bpf.WeirMapStats:      (l.Backends + 1) * uint32(cpus),
-		bpf.WeirMapArena:      l.TableEntries/arenaLine + 1,
-		bpf.WeirMapRealFilter: filterWords,
-		bpf.WeirMapEvents:     uint32(cpus),
+		bpf.WeirMapFlows:       flowSets(l),
+		bpf.WeirMapServices:    l.Services + 1,
+		bpf.WeirMapCursors:     l.Services + 1,
+		bpf.WeirMapVips:        4 * l.Services,
+		bpf.WeirMapBackends:    l.Backends + 1,
+		bpf.WeirMapActive:      l.Backends + 1,
+		bpf.WeirMapReals:       l.Backends,
+		bpf.WeirMapStats:       (l.Backends + 1) * uint32(cpus),
+		bpf.WeirMapArena:       l.TableEntries/arenaLine + 1,
+		bpf.WeirMapRealFilter:  filterWords,
+		bpf.WeirMapEvents:      uint32(cpus),
+		bpf.WeirMapSnatFlows:   max(1, snatSets(d.config.SNAT)),
+		bpf.WeirMapSnatClients: max(1, snatSets(d.config.SNAT)*flowSlots),
 	} {
 		spec.Maps[name].MaxEntries = entries
 	}
@@ -55,6 +58,46 @@ func (d *DataPlane) spec() (*ebpf.CollectionSpec, error) {
 // finds all eight slots of its set taken (Poisson), at 24 bytes a flow.
 func flowSets(l lb.Limits) uint32 {
 	return uint32(max(1, uint64(l.Flows)*3/flowSlots))
+}
+
+// snatSets is the size of the table of source addresses and ports; see
+// bpf/snat.h.
+func snatSets(s lb.SNATSources) uint32 {
+	const setsOfAddress = 64512 / flowSlots // SNAT_SETS
+	return uint32(len(s.Source4)+len(s.Source6)) * setsOfAddress
+}
+
+// address is struct address.
+type address struct{ Word [4]uint32 }
+
+// snatSources fills snat_sources, IPv4 first.
+func snatSources(s lb.SNATSources) (out [lb.MaxSNATSources]address) {
+	for i, a := range slices.Concat(s.Source4, s.Source6) {
+		out[i].Word = words(a)
+	}
+	return out
+}
+
+// writeSNATIndex says which addresses replies to snat services come to.
+func (d *DataPlane) writeSNATIndex() error {
+	for i, a := range slices.Concat(d.config.SNAT.Source4, d.config.SNAT.Source6) {
+		if err := d.maps.SnatIndex.Put(address{words(a)}, uint32(i)); err != nil {
+			return fmt.Errorf("write map snat_index: %w", err)
+		}
+	}
+	return nil
+}
+
+// checkSNAT refuses to adopt maps whose sources stand for other addresses.
+func (d *DataPlane) checkSNAT(dir string) error {
+	for i, a := range slices.Concat(d.config.SNAT.Source4, d.config.SNAT.Source6) {
+		var index uint32
+		err := d.maps.SnatIndex.Lookup(address{words(a)}, &index)
+		if err != nil || int(index) != i {
+			return fmt.Errorf("pins in %s were made for other snat.addresses; the running program is left as it is. Restore them, or start anew, losing flows and counters: weir unload --pin-dir %s", dir, dir)
+		}
+	}
+	return nil
 }
 
 // writeNode fills the map that says what the others mean.
@@ -115,6 +158,10 @@ func (d *DataPlane) loadProgram(nat bool, c lb.Config) (*bpf.WeirObjects, error)
 		bpf.WeirVarPickKey:       pickKey(c.Seed),
 		bpf.WeirVarBackendIds:    c.Limits.Backends + 1,
 		bpf.WeirVarFeatureNat:    nat,
+		bpf.WeirVarFeatureSnat:   nat && snatSets(c.SNAT) > 0,
+		bpf.WeirVarSnatSources:   snatSources(c.SNAT),
+		bpf.WeirVarSnatCount4:    uint32(len(c.SNAT.Source4)),
+		bpf.WeirVarSnatCount6:    uint32(len(c.SNAT.Source6)),
 		bpf.WeirVarClockShift:    d.opts.ClockShift,
 		bpf.WeirVarIdleLimit:     idleLimits(c.Timeouts, d.opts.ClockShift),
 	} {

@@ -91,7 +91,7 @@ func (d *DataPlane) createMaps(dir string) (err error) {
 	if err := newMaps(spec, &d.maps); err != nil {
 		return err
 	}
-	if err := d.writeNode(); err != nil {
+	if err := errors.Join(d.writeNode(), d.writeSNATIndex()); err != nil {
 		return err
 	}
 	for name, m := range mapsByName(&d.maps) {
@@ -153,26 +153,29 @@ func (d *DataPlane) openPinned(dir string) error {
 			return fmt.Errorf("pinned map %s in %s was made for other limits or by another version of weir: %w; the running program is left as it is. Restore the limits, or start anew, losing flows and counters: weir unload --pin-dir %s", name, dir, err, dir)
 		}
 	}
-	return d.checkNode(dir)
+	return errors.Join(d.checkNode(dir), d.checkSNAT(dir))
 }
 
 // mapSlots gives the fields of a WeirMaps by map name.
 func mapSlots(m *bpf.WeirMaps) map[string]**ebpf.Map {
 	return map[string]**ebpf.Map{
-		bpf.WeirMapActive:     &m.Active,
-		bpf.WeirMapAnswers:    &m.Answers,
-		bpf.WeirMapArena:      &m.Arena,
-		bpf.WeirMapBackends:   &m.Backends,
-		bpf.WeirMapCursors:    &m.Cursors,
-		bpf.WeirMapEvents:     &m.Events,
-		bpf.WeirMapFlows:      &m.Flows,
-		bpf.WeirMapMeta:       &m.Meta,
-		bpf.WeirMapRealFilter: &m.RealFilter,
-		bpf.WeirMapReals:      &m.Reals,
-		bpf.WeirMapReasons:    &m.Reasons,
-		bpf.WeirMapServices:   &m.Services,
-		bpf.WeirMapStats:      &m.Stats,
-		bpf.WeirMapVips:       &m.Vips,
+		bpf.WeirMapActive:      &m.Active,
+		bpf.WeirMapAnswers:     &m.Answers,
+		bpf.WeirMapArena:       &m.Arena,
+		bpf.WeirMapBackends:    &m.Backends,
+		bpf.WeirMapCursors:     &m.Cursors,
+		bpf.WeirMapEvents:      &m.Events,
+		bpf.WeirMapFlows:       &m.Flows,
+		bpf.WeirMapMeta:        &m.Meta,
+		bpf.WeirMapRealFilter:  &m.RealFilter,
+		bpf.WeirMapReals:       &m.Reals,
+		bpf.WeirMapReasons:     &m.Reasons,
+		bpf.WeirMapServices:    &m.Services,
+		bpf.WeirMapSnatFlows:   &m.SnatFlows,
+		bpf.WeirMapSnatClients: &m.SnatClients,
+		bpf.WeirMapSnatIndex:   &m.SnatIndex,
+		bpf.WeirMapStats:       &m.Stats,
+		bpf.WeirMapVips:        &m.Vips,
 	}
 }
 

@@ -165,7 +165,7 @@ func (r *registry) adoptMembers() {
 
 func (r *registry) hasNAT() bool {
 	for _, b := range r.backends {
-		if b.key.forward == lb.NAT {
+		if b.key.forward.Translates() {
 			return true
 		}
 	}

@@ -131,7 +131,7 @@ func (d *DataPlane) freeRetired(refs []bool) error {
 		if !b.retired || refs[id] {
 			continue
 		}
-		nat = nat || b.key.forward == lb.NAT
+		nat = nat || b.key.forward.Translates()
 		d.freeBackend(b)
 	}
 	for _, s := range d.registry.services {

@@ -19,11 +19,7 @@ const (
 // those that drain included.
 func (d *DataPlane) syncReals() error {
 	owners := d.realOwners()
-	filter := make([]uint64, len(d.mem.filter))
-	for key := range owners {
-		bit := filterBit(addrOf(key.Addr.Word))
-		filter[bit/64] |= 1 << (bit % 64)
-	}
+	filter := d.realFilter()
 	for i, word := range filter {
 		atomic.OrUint64(&d.mem.filter[i], word)
 	}
@@ -35,6 +31,20 @@ func (d *DataPlane) syncReals() error {
 	return err
 }
 
+// realFilter has the bits of all backends whose replies we rewrite.
+func (d *DataPlane) realFilter() []uint64 {
+	filter := make([]uint64, len(d.mem.filter))
+	for _, b := range d.registry.backends {
+		if b.key.forward.Translates() {
+			bit := filterBit(b.key.endpoint.Addr())
+			filter[bit/64] |= 1 << (bit % 64)
+		}
+	}
+	return filter
+}
+
+// realOwners gives the ids of each real of nat. Replies to snat are told by
+// where they go.
 func (d *DataPlane) realOwners() map[bpf.WeirRealKey][]uint32 {
 	owners := map[bpf.WeirRealKey][]uint32{}
 	for id, b := range d.registry.backends {

@@ -3,6 +3,7 @@ package lb
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -19,8 +20,24 @@ type Config struct {
 	Limits      Limits
 	Timeouts    Timeouts
 	Tunnel      Tunnel
+	SNAT        SNATSources
 	Pools       []Pool
 	Services    []Service
+}
+
+// SNATSources names the addresses that snat services take their sources from. Each
+// gives 64,512 flows at once a source of their own.
+type SNATSources struct {
+	Source4 []netip.Addr
+	Source6 []netip.Addr
+}
+
+// MaxSNATSources is how many addresses there may be, both families together.
+const MaxSNATSources = 32
+
+// Equal reports whether both name the same addresses in the same order.
+func (s SNATSources) Equal(o SNATSources) bool {
+	return slices.Equal(s.Source4, o.Source4) && slices.Equal(s.Source6, o.Source6)
 }
 
 // Tunnel says what the outer headers of ipip and gue look like. The flow's

@@ -125,16 +125,21 @@ const (
 	L7   Forward = 3 // handed to the local stack
 	IPIP Forward = 4 // IP in IP; the backend answers the client directly
 	GUE  Forward = 5 // IP in UDP; the backend answers the client directly
+	SNAT Forward = 6 // both addresses rewritten; backends need no route to us
 )
 
 // ForwardNames lists the forwarding modes for people.
-const ForwardNames = "nat, dsr, ipip, gue or l7"
+const ForwardNames = "nat, snat, dsr, ipip, gue or l7"
 
-var forwardNames = map[Forward]string{NAT: "nat", DSR: "dsr", L7: "l7", IPIP: "ipip", GUE: "gue"}
+var forwardNames = map[Forward]string{NAT: "nat", DSR: "dsr", L7: "l7", IPIP: "ipip", GUE: "gue", SNAT: "snat"}
 
 // KeepsPacket reports whether backends get the client's packet as it was sent,
 // to the VIP and its port.
 func (f Forward) KeepsPacket() bool { return f == DSR || f.Tunnel() }
+
+// Translates reports whether addresses are rewritten, and replies come back
+// through us.
+func (f Forward) Translates() bool { return f == NAT || f == SNAT }
 
 // Tunnel reports whether packets travel inside others, which may be of the
 // other address family.

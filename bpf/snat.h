@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Full NAT: the backend sees one of our own addresses and a port that only
+ * this flow has. The pairs are the slots of a table like the flow table: word
+ * n stands for address n / 64512 and port 1024 + n % 64512, so a pair is taken
+ * by the compare-and-swap that stores the flow, and never by two. A flow may
+ * have a slot of either of two sets; if all are live, sources are exhausted. */
+#pragma once
+
+#define SNAT_FIRST_PORT 1024
+#define SNAT_PORTS 64512
+#define SNAT_SETS (SNAT_PORTS / FLOW_SLOTS) /* of one address */
+
+static __always_inline __u32 snat_set_index(__u64 hash, __u32 version)
+{
+	__u32 count = version == 4 ? snat_count4 : snat_count6;
+	__u32 first = version == 4 ? 0 : snat_count4 * SNAT_SETS;
+
+	return first + ((hash >> 32) * (count * SNAT_SETS) >> 32);
+}
+
+static __always_inline bool snat_locate(struct flow_at *at, __u64 hash, __u32 version, __u32 *index)
+{
+	at->tag = hash ? hash : 1;
+	at->now = flow_clock();
+	*index = snat_set_index(hash, version);
+	at->set = bpf_map_lookup_elem(&snat_flows, index);
+	return at->set;
+}
+
+/* The other set of a flow; the tag is the same. */
+static __always_inline __u64 snat_rehash(__u64 hash)
+{
+	return (mix64(hash) & 0xffffffff00000000ULL) | (hash & 0xffffffff);
+}
+
+static __always_inline __u32 snat_rank(__u64 hash, __u32 version, struct victim *v)
+{
+	struct flow_at at;
+	__u32 index;
+
+	if (!snat_locate(&at, hash, version, &index))
+		return RANK_LIVE;
+	return flow_victim(at.set, at.tag, at.now, v);
+}
+
+/* The pair of a flow whose slot is in this set, plus 1; 0: it is not. The slot
+ * goes through the states that the flow goes through. */
+static __always_inline int snat_known(__u64 hash, __u32 version, __u32 id, __u8 proto, __u8 flags)
+{
+	struct flow_at at;
+	__u32 index, slot;
+	__u64 word;
+
+	if (!snat_locate(&at, hash, version, &index))
+		return 0;
+	word = flow_find(&at, &slot);
+	if (!word || flow_id(word) != id)
+		return 0;
+	if (flow_finished(word) && proto == IPPROTO_TCP && flags == TCP_SYN)
+		flow_swap(at.set, slot, word, flow_word(at.tag, id, at.now, FLOW_EMBRYONIC));
+	else
+		flow_move(&at, slot, word, flow_next(flow_state(word), proto, flags) | FLOW_UNCOUNTED);
+	return index * FLOW_SLOTS + slot + 1;
+}
+
+/* The pair of a flow, plus 1, or 0. */
+static __always_inline int snat_find(__u64 hash, __u32 version, __u32 id, __u32 proto, __u32 flags)
+{
+	int pair = snat_known(hash, version, id, proto, flags);
+
+	return pair ? pair : snat_known(snat_rehash(hash), version, id, proto, flags);
+}
+
+static __always_inline int snat_take(__u64 hash, __u32 version, __u32 id, struct victim *v)
+{
+	__u64 want = flow_want(id, FLOW_EMBRYONIC | FLOW_UNCOUNTED);
+	struct flow_at at;
+	__u32 index, slot;
+
+	if (!snat_locate(&at, hash, version, &index) ||
+	    flow_store(at.set, at.tag, at.now, v, want) != id)
+		return 0;
+	/* Another CPU may have stored the same flow. */
+	return flow_find(&at, &slot) ? index * FLOW_SLOTS + slot + 1 : 0;
+}
+
+/* A pair for a new flow, plus 1; 0: all that it may have are live. */
+static __always_inline int snat_allocate(__u64 hash, const struct tuple *t, __u32 id)
+{
+	__u64 other = snat_rehash(hash);
+	struct snat_client *client;
+	struct victim first, second;
+	__u32 rank = snat_rank(hash, t->version, &first), key;
+	int pair;
+
+	if (rank < RANK_EMPTY && snat_rank(other, t->version, &second) > rank)
+		pair = snat_take(other, t->version, id, &second);
+	else
+		pair = snat_take(hash, t->version, id, &first);
+	key = pair - 1;
+	client = pair ? bpf_map_lookup_elem(&snat_clients, &key) : 0;
+	if (!client)
+		return 0;
+	client->addr = t->src;
+	client->port = t->sport;
+	return pair;
+}
+
+/* The pair of a flow, known or new, plus 1; 0: exhausted. */
+__noinline int snat_pair(struct tuple *t, __u32 id, __u32 tcp_flags)
+{
+	__u64 hash;
+	int pair;
+
+	if (!t)
+		return 0;
+	hash = hash_of(flow_key, t);
+	pair = snat_find(hash, t->version, id, t->proto, tcp_flags);
+	return pair ? pair : snat_allocate(hash, t, id);
+}
+
+/* What a ones' complement sum gains when 32-bit words change. */
+static __always_inline __u32 csum_words(const __u32 *from, const __u32 *to, int words)
+{
+	__u64 sum = 0;
+
+	for (int i = 0; i < words; i++)
+		sum += (__u64)(__u32)~from[i] + to[i];
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return (sum & 0xffff) + (sum >> 16);
+}
+
+static __always_inline __u32 csum_port(__u16 from, __u16 to)
+{
+	return (__u16)~from + to;
+}
+
+static __always_inline void pair_address(__u32 pair, struct address *addr, __u16 *port)
+{
+	__u32 index = pair / SNAT_PORTS;
+
+	*addr = snat_sources[index & (SNAT_SOURCES - 1)];
+	*port = bpf_htons(SNAT_FIRST_PORT + pair % SNAT_PORTS);
+}
+
+/* Replaces an address (the source if `source`) of a packet, and its port. */
+static __always_inline void snat_rewrite(struct packet *p, bool source, const struct address *addr,
+					 __u16 port)
+{
+	__u16 *ports = p->l4, *at = source ? ports : ports + 1;
+	__u32 delta, *at4;
+	struct in6_addr *at6;
+
+	if (p->version == 4) {
+		at4 = source ? &p->ip4->saddr : &p->ip4->daddr;
+		delta = csum_words(at4, &addr->word[3], 1);
+		p->ip4->check = csum_add(p->ip4->check, delta);
+		*at4 = addr->word[3];
+	} else {
+		at6 = source ? &p->ip6->saddr : &p->ip6->daddr;
+		delta = csum_words(at6->in6_u.u6_addr32, addr->word, 4);
+		__builtin_memcpy(at6, addr, sizeof(*at6));
+	}
+	nat_l4_checksum(p, delta + csum_port(*at, port));
+	*at = port;
+}
+
+/* Gives a request its own source. */
+static __always_inline int snat_request(struct packet *p, __u32 id)
+{
+	struct address addr;
+	struct tuple t;
+	__u16 port;
+	int pair;
+
+	if (p->icmp)
+		return refusal(DROP_ICMP_UNKNOWN);
+	packet_tuple(p, &t);
+	pair = snat_pair(&t, id, p->tcp_flags);
+	if (!pair)
+		return refusal(DROP_SNAT_EXHAUSTED);
+	pair_address(pair - 1, &addr, &port);
+	snat_rewrite(p, true, &addr, port);
+	return 0;
+}
+
+/* The pair that a packet is addressed to, plus 1, or 0. */
+static __always_inline __u32 snat_addressed(const struct packet *p)
+{
+	__u32 port = bpf_ntohs(p->dport), *index;
+	struct address addr;
+
+	if (port < SNAT_FIRST_PORT)
+		return 0;
+	packet_destination(p, &addr);
+	index = bpf_map_lookup_elem(&snat_index, &addr);
+	return index ? *index * SNAT_PORTS + port - SNAT_FIRST_PORT + 1 : 0;
+}
+
+/* The backend of the flow that holds a pair, 0 if this packet is not from it.
+ * Keeps the pair; a reset ends it. */
+__noinline int snat_owner(__u32 pair, __u32 resets)
+{
+	__u32 index = pair / FLOW_SLOTS, slot = pair & FLOW_SLOT_MASK;
+	struct flow_at at = { .now = flow_clock() };
+	__u64 word;
+
+	at.set = bpf_map_lookup_elem(&snat_flows, &index);
+	if (!at.set)
+		return 0;
+	word = load_once(at.set->word[slot]);
+	if (!word)
+		return 0;
+	at.tag = word >> 32;
+	flow_move(&at, slot, word, (resets ? FLOW_CLOSED : flow_state(word)) | FLOW_UNCOUNTED);
+	return flow_id(word);
+}
+
+static __always_inline bool snat_is_from(const struct packet *p, const struct backend *b)
+{
+	struct address from;
+
+	packet_source(p, &from);
+	return b->forward == FORWARD_SNAT && b->proto == p->proto &&
+	       (!b->port || b->port == p->sport) &&
+	       !__builtin_memcmp(&from, &b->addr, sizeof(from));
+}
+
+/* A packet to a source of ours, from the backend of the flow that has it: to
+ * the client, as if from the VIP. Otherwise 0. */
+static __always_inline struct backend *snat_reply(struct packet *p, __u32 *id)
+{
+	__u32 pair = snat_addressed(p), key = pair - 1;
+	struct snat_client *client;
+	struct backend *b;
+	struct tuple t;
+
+	if (!pair)
+		return 0;
+	*id = snat_owner(key, p->tcp_flags & TCP_RST);
+	b = *id ? bpf_map_lookup_elem(&backends, id) : 0;
+	client = bpf_map_lookup_elem(&snat_clients, &key);
+	if (!b || !client || !snat_is_from(p, b))
+		return 0;
+	t.src = client->addr;
+	t.sport = client->port;
+	t.dst = b->vip;
+	t.dport = b->port ? b->vip_port : p->sport;
+	t.version = p->version;
+	t.proto = p->proto;
+	if (track_replied(&t, *id, p->tcp_flags & TCP_RST) == REPLIED_CLOSED)
+		event_send(p, EVENT_FLOW_CLOSED, 0, *id);
+	if (p->hops > 1 && !nat_lacks_checksum(p))
+		snat_rewrite(p, false, &t.src, t.sport);
+	return b;
+}
