@@ -24,7 +24,7 @@ const (
 	runDir   = "/run/weir-e2e"
 	lockPath = "/run/weir-e2e.lock"
 	pinDir   = "/sys/fs/bpf/weir-e2e"
-	binary   = runDir + "/weir"
+	weirPath = runDir + "/weir"
 )
 
 func TestMain(m *testing.M) {
@@ -89,13 +89,13 @@ func removePins(dir string) error {
 // placeBinary puts the binary where every user can run it.
 func placeBinary() error {
 	if given := os.Getenv("WEIR_BINARY"); given != "" {
-		out, err := exec.Command("cp", given, binary).CombinedOutput()
+		out, err := exec.Command("cp", given, weirPath).CombinedOutput()
 		if err != nil {
 			return fmt.Errorf("copying WEIR_BINARY: %w: %s", err, out)
 		}
 		return nil
 	}
-	args := []string{"build", "-buildvcs=false", "-o", binary}
+	args := []string{"build", "-buildvcs=false", "-o", weirPath}
 	if raceEnabled {
 		args = append(args, "-race")
 	}
