@@ -76,8 +76,8 @@ func tableChange(pool string, old, now poolTable) []lb.Event {
 // movedEntries counts the entries that lead to another backend than before.
 func movedEntries(old, now poolTable) int {
 	a, b := old.table.Slots, now.table.Slots
-	if len(a) == len(b) && len(a) > 0 && &a[0] == &b[0] && slices.Equal(old.endpoints(), now.endpoints()) {
-		return 0
+	if len(a) == len(b) && len(a) > 0 && &a[0] == &b[0] {
+		return 0 // taken over, so its backends are the same
 	}
 	moved := max(len(a), len(b)) - min(len(a), len(b))
 	was, is := old.endpoints(), now.endpoints()
