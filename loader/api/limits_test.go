@@ -51,6 +51,7 @@ func TestSlowClientsAreCutOff(t *testing.T) {
 		"nothing":     "",
 		"half a line": "GET /v1/sta",
 		"no end":      "GET /v1/status HTTP/1.1\r\nHost: x\r\n",
+		"no body":     "POST /v1/backends/web/10.0.0.1:80/weight HTTP/1.1\\r\\nHost: x\\r\\nContent-Length: 9\\r\\n\\r\\n",
 		"idle":        "GET /v1/services HTTP/1.1\r\nHost: x\r\n\r\n",
 	} {
 		t.Run(name, func(t *testing.T) {

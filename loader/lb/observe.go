@@ -65,7 +65,7 @@ type FlowKey struct {
 // are empty.
 type Event struct {
 	Time    time.Time      `json:"time"`
-	Kind    string         `json:"kind"` // flow-new, flow-closed, drop, table, backend, config, lost
+	Kind    string         `json:"kind"` // flow-new, flow-closed, drop, table, backend, config, apply, lost
 	Reason  string         `json:"reason,omitempty"`
 	Service string         `json:"service,omitempty"`
 	VIP     string         `json:"vip,omitempty"`
