@@ -121,7 +121,7 @@ func TestBadStartBesideARunningOne(t *testing.T) {
 	l.daemon.end(t, syscall.SIGTERM)
 	t.Run("pins of other limits", func(t *testing.T) {
 		l.refuses(t, refusal{
-			change: settings{"pin_dir": pinDir, "limits": "{flows: 200000}"},
+			change: settings{"pin_dir": pinDir, "limits": "{flows: 2000000}"},
 			want:   `Restore the limits, or start anew, losing flows and counters: weir unload --pin-dir ` + pinDir,
 		})
 	})
@@ -185,7 +185,7 @@ func TestBadReload(t *testing.T) {
 	}{
 		{settings{"intrefaces": "[eth0]"}, `weir.yaml:\d+: intrefaces: unknown key`},
 		{settings{"interfaces": "[eth0, eth7]"}, `interface "eth7"`},
-		{settings{"limits": "{flows: 200000}"}, `limits cannot change while the daemon runs: .*weir unload`},
+		{settings{"limits": "{flows: 2000000}"}, `limits cannot change while the daemon runs: .*weir unload`},
 		{settings{"pin_dir": otherPins}, `pin_dir cannot change while the daemon runs: .*weir unload`},
 		{settings{"socket": otherSocket}, `socket cannot change while the daemon runs: restart the daemon`},
 	} {
