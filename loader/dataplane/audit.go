@@ -44,6 +44,7 @@ func (d *DataPlane) audit(f found) {
 			d.drifts[id] = was
 		default:
 			atomic.AddUint64(&d.mem.active[id], uint64(-by))
+			d.log.Warn("mended a count of active flows", "backend", d.registry.backends[id].key.endpoint, "by", -by)
 			delete(d.drifts, id)
 		}
 	}
