@@ -2,7 +2,6 @@ package vmtests
 
 import (
 	"cmp"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -14,7 +13,7 @@ import (
 // with words that show it.
 func TestHarness(t *testing.T) {
 	l := newLab(t)
-	machine := l.machine(t, kernels()[0])
+	machine := l.machine(t, l.system(t, kernels()[0]), "fault", "")
 	for _, c := range []struct {
 		fault   string
 		outcome results.Outcome
@@ -31,10 +30,8 @@ func TestHarness(t *testing.T) {
 		{fault: "None", err: "no test was run"},
 	} {
 		t.Run(c.fault, func(t *testing.T) {
-			m := machine
-			m.Dir = filepath.Join(machine.Dir, "fault")
 			s := suite{run: "^TestFault" + c.fault + "$", limit: cmp.Or(c.limit, 2*time.Minute)}
-			report, out, err := s.boot(t.Context(), m)
+			report, out, err := s.boot(t.Context(), machine)
 			if (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
 				t.Errorf("error %v, want %q", err, c.err)
 			}

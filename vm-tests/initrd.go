@@ -8,9 +8,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"weir/vm-tests/cpio"
@@ -18,38 +20,31 @@ import (
 	"weir/vm-tests/guest"
 )
 
-// programs are what machines run.
-type programs struct {
-	suites, weir []byte
-}
+// Packages of the programs that every machine has.
+const (
+	suitesPkg = "weir/vm-tests/suites"
+	weirPkg   = "weir/cmd/weir"
+)
 
-// build compiles static programs without symbols, which load faster.
-func build(ctx context.Context) (p programs, err error) {
+// build compiles a package, its tests if it is not a program, to a static
+// program without symbols, which loads faster.
+func build(ctx context.Context, pkg string) (program []byte, err error) {
 	dir, err := os.MkdirTemp("", "weir-vm-build-")
 	if err != nil {
-		return p, fmt.Errorf("build the programs: %w", err)
+		return nil, fmt.Errorf("build %s: %w", pkg, err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	for _, b := range []struct {
-		into *[]byte
-		verb []string
-		pkg  string
-	}{
-		{&p.suites, []string{"test", "-c"}, "weir/vm-tests/suites"},
-		{&p.weir, []string{"build"}, "weir/cmd/weir"},
-	} {
-		path := filepath.Join(dir, filepath.Base(b.pkg))
-		args := append(b.verb, "-trimpath", "-ldflags", "-s -w", "-o", path, b.pkg)
-		cmd := exec.CommandContext(ctx, "go", args...)
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return p, fmt.Errorf("build %s: %w: %s", b.pkg, err, out)
-		}
-		if *b.into, err = os.ReadFile(path); err != nil {
-			return p, fmt.Errorf("build %s: %w", b.pkg, err)
-		}
+	path := filepath.Join(dir, "program")
+	args := []string{"test", "-c"}
+	if pkg == weirPkg {
+		args = []string{"build"}
 	}
-	return p, nil
+	cmd := exec.CommandContext(ctx, "go", append(args, "-trimpath", "-ldflags", "-s -w", "-o", path, pkg)...)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("build %s: %w: %s", pkg, err, out)
+	}
+	return os.ReadFile(path)
 }
 
 // modules are the drivers that machines have: two NICs, what netlab builds
@@ -61,12 +56,15 @@ func modules() []string {
 	}
 }
 
-// writeInitrd makes the initial file system for a kernel.
-func writeInitrd(ctx context.Context, path string, kernel *debian.Kernel, p programs) (err error) {
-	drivers, err := kernel.Modules(ctx, modules()...)
-	if err != nil {
-		return err
-	}
+// contents are what an initial file system holds beside devices.
+type contents struct {
+	init    []byte            // the first process
+	bin     map[string][]byte // programs in /bin
+	drivers []debian.Module
+}
+
+// writeInitrd makes an initial file system.
+func writeInitrd(path string, c contents) (err error) {
 	file, err := os.Create(path)
 	if err != nil {
 		return fmt.Errorf("make the initial file system: %w", err)
@@ -80,9 +78,11 @@ func writeInitrd(ctx context.Context, path string, kernel *debian.Kernel, p prog
 	// The kernel opens the console before anything is mounted.
 	w.Char("dev/console", 0o600, 5, 1)
 	w.Char("dev/null", 0o666, 1, 3)
-	w.File("init", 0o755, p.suites)
-	w.File(strings.TrimPrefix(guest.Weir, "/"), 0o755, p.weir)
-	addModules(w, drivers)
+	w.File("init", 0o755, c.init)
+	for _, name := range slices.Sorted(maps.Keys(c.bin)) {
+		w.File("bin/"+name, 0o755, c.bin[name])
+	}
+	addModules(w, c.drivers)
 	return errors.Join(w.Close(), out.Flush())
 }
 

@@ -19,7 +19,9 @@ const flavour = "cloud-amd64"
 // suite is what one machine runs on each kernel.
 type suite struct {
 	name  string
-	run   string // pattern of tests in package suites
+	pkg   string // whose tests; empty: package suites
+	run   string // pattern of tests
+	skip  string // pattern of tests to leave out
 	smoke bool   // one of the short ones; the others run all
 	nics  []qemu.NIC
 	limit time.Duration // from power on to power off, without KVM
@@ -29,7 +31,11 @@ func suites() []suite {
 	return []suite{
 		{name: "smoke", smoke: true, run: "^(TestVerifier|TestAttach|TestDemo)", nics: nics(), limit: 3 * time.Minute},
 		{name: "verifier", run: "^(TestVerifier|TestAttach)", nics: nics(), limit: 3 * time.Minute},
-		{name: "traffic", run: "^(TestDemo|TestTraffic)", limit: 8 * time.Minute},
+		{name: "demo", run: "^TestDemo", limit: 5 * time.Minute},
+		{name: "packets", pkg: "weir/bpf", run: "^Test", limit: 10 * time.Minute},
+		{name: "dataplane", pkg: "weir/loader/dataplane", run: "^Test", limit: 10 * time.Minute},
+		{name: "nexthop", pkg: "weir/loader/nexthop", run: "^Test", limit: 5 * time.Minute},
+		{name: "e2e", pkg: "weir/cmd/weir/e2e", run: "^(TestUDP|TestUnload)$", limit: 15 * time.Minute},
 	}
 }
 
@@ -54,13 +60,13 @@ const (
 // run as a whole is worth nothing; the tests in the report may have failed
 // either way.
 func (s suite) boot(ctx context.Context, m qemu.Machine) (results.Report, qemu.Output, error) {
-	if err := os.MkdirAll(m.Dir, 0o755); err != nil {
-		return results.Report{}, qemu.Output{}, fmt.Errorf("make the machine's directory: %w", err)
-	}
 	m.CPUs, m.MemoryMiB, m.NICs = cpus, memoryMiB, s.nics
 	m.Args = []string{"-test.v=test2json", "-test.run=" + s.run}
 	if s.smoke {
 		m.Args = append(m.Args, "-test.short")
+	}
+	if s.skip != "" {
+		m.Args = append(m.Args, "-test.skip="+s.skip)
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.limit)
 	defer cancel()

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"weir/vm-tests/debian"
+	"weir/vm-tests/guest"
 	"weir/vm-tests/qemu"
 	"weir/vm-tests/results"
 )
@@ -26,11 +27,11 @@ type lab struct {
 	dir      string
 	accel    qemu.Accel
 	store    debian.Store
-	programs programs
+	programs map[string][]byte // built so far, by package
 }
 
-// newLab finds an accelerator and builds the programs, or skips the test when
-// nobody has asked for machines.
+// newLab finds an accelerator, or skips the test when nobody has asked for
+// machines.
 func newLab(t *testing.T) *lab {
 	t.Helper()
 	if asked := os.Getenv(selectEnv); asked != "smoke" && asked != "all" {
@@ -40,34 +41,69 @@ func newLab(t *testing.T) *lab {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &lab{dir: dir, store: debian.Store{Dir: filepath.Join(dir, "kernels"), Notice: t.Logf}}
+	l := &lab{dir: dir, programs: map[string][]byte{}}
+	l.store = debian.Store{Dir: filepath.Join(dir, "kernels"), Notice: t.Logf}
 	if l.accel, err = qemu.FindAccel(t.Context(), os.Getenv(accelEnv)); err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("accelerator: %s", l.accel)
-	if l.programs, err = build(t.Context()); err != nil {
-		t.Fatal(err)
-	}
 	return l
 }
 
-// machine prepares a machine with a kernel, without NICs.
-func (l *lab) machine(t *testing.T, series string) qemu.Machine {
+// program builds a package once.
+func (l *lab) program(t *testing.T, pkg string) []byte {
+	t.Helper()
+	if l.programs[pkg] == nil {
+		var err error
+		if l.programs[pkg], err = build(t.Context(), pkg); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return l.programs[pkg]
+}
+
+// system is a kernel with its drivers.
+type system struct {
+	series  string
+	kernel  *debian.Kernel
+	drivers []debian.Module
+}
+
+func (l *lab) system(t *testing.T, series string) system {
 	t.Helper()
 	kernel, err := l.store.Kernel(t.Context(), series, flavour)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("kernel: %s", kernel.Package)
-	dir := filepath.Join(l.dir, "run", series)
+	drivers, err := kernel.Modules(t.Context(), modules()...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return system{series, kernel, drivers}
+}
+
+// machine prepares one, without NICs, that runs the tests of a package ("":
+// those of package suites).
+func (l *lab) machine(t *testing.T, s system, name, pkg string) qemu.Machine {
+	t.Helper()
+	dir := filepath.Join(l.dir, "run", s.series, name)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
+	c := contents{
+		init:    l.program(t, suitesPkg),
+		bin:     map[string][]byte{filepath.Base(guest.Weir): l.program(t, weirPkg)},
+		drivers: s.drivers,
+	}
+	if pkg != "" {
+		c.bin[filepath.Base(guest.Tests)] = l.program(t, pkg)
+	}
 	initrd := filepath.Join(dir, "initrd")
-	if err := writeInitrd(t.Context(), initrd, kernel, l.programs); err != nil {
+	if err := writeInitrd(initrd, c); err != nil {
 		t.Fatal(err)
 	}
-	return qemu.Machine{Accel: l.accel, Kernel: kernel.Image, Initrd: initrd, Dir: dir}
+	return qemu.Machine{Accel: l.accel, Kernel: s.kernel.Image, Initrd: initrd, Dir: dir}
 }
 
 // TestVM runs every suite on every kernel, one machine at a time; what runs
@@ -76,15 +112,13 @@ func TestVM(t *testing.T) {
 	l := newLab(t)
 	for _, series := range kernels() {
 		t.Run(series, func(t *testing.T) {
-			machine := l.machine(t, series)
+			system := l.system(t, series)
 			for _, s := range suites() {
 				if s.smoke != (os.Getenv(selectEnv) == "smoke") {
 					continue
 				}
 				t.Run(s.name, func(t *testing.T) {
-					m := machine
-					m.Dir = filepath.Join(machine.Dir, s.name)
-					report, out, err := s.boot(t.Context(), m)
+					report, out, err := s.boot(t.Context(), l.machine(t, system, s.name, s.pkg))
 					t.Logf("machine: %.1f s", out.Elapsed.Seconds())
 					replay(t, report.Tests)
 					if err != nil {

@@ -1,7 +1,7 @@
 // Package guest makes a test binary the first process of a virtual machine: it
 // mounts what programs expect, loads modules, runs the tests as its child and
 // powers off. The child keeps a test that exits or panics from taking the
-// machine with it before its output is out.
+// machine with it before its output is out, and may be another package's.
 package guest
 
 import (
@@ -25,6 +25,8 @@ const (
 	ModuleList = "/etc/modules"
 	// Weir is the program under test.
 	Weir = "/bin/weir"
+	// Tests is the test binary to run if it is not this one.
+	Tests = "/bin/tests"
 
 	insideEnv = "WEIR_VM_GUEST" // set for the child
 )

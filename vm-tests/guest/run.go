@@ -40,12 +40,19 @@ func openPort(path string) (*os.File, error) {
 // drain waits until a port has sent all, as tcdrain(3) does.
 func drain(port *os.File) { _ = unix.IoctlSetInt(int(port.Fd()), unix.TCSBRK, 1) }
 
-// runTests starts this program again with the machine's arguments, and returns
+// runTests starts Tests, or this program again, with the machine's arguments, and returns
 // the status it ends with: 128 and more for a signal, as shells have it. Other
 // children are those that lost their parents.
 func runTests(output *os.File) (int, error) {
-	child, err := syscall.ForkExec("/proc/self/exe", os.Args, &syscall.ProcAttr{
-		Env:   []string{insideEnv + "=1", "PATH=/bin", "HOME=/tmp", "TMPDIR=/tmp", "GOTRACEBACK=all"},
+	program := Tests
+	if _, err := os.Stat(program); err != nil {
+		program = "/proc/self/exe"
+	}
+	child, err := syscall.ForkExec(program, os.Args, &syscall.ProcAttr{
+		Env: []string{
+			insideEnv + "=1", "WEIR_BINARY=" + Weir,
+			"PATH=/bin", "HOME=/tmp", "TMPDIR=/tmp", "GOTRACEBACK=all",
+		},
 		Files: []uintptr{0, output.Fd(), output.Fd()},
 	})
 	if err != nil {
