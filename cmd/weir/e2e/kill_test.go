@@ -120,6 +120,9 @@ func testReloads(t *testing.T, p plan) {
 	}
 	d.finish(t, "reloads")
 	l.awaitNoFlows(t)
+	if s := status(t); s.Totals.Dropped > 0 || s.Totals.Unstored > 0 {
+		t.Errorf("%d packets were dropped, %d not stored: %+v", s.Totals.Dropped, s.Totals.Unstored, s.Reasons)
+	}
 }
 
 // variant is one of four configurations: all backends, without the first,
