@@ -43,12 +43,13 @@ func hostSysctls() Sysctls {
 		"ipv4/conf/default/rp_filter":            "0",
 		"ipv4/conf/all/send_redirects":           "0", // one-arm: everything leaves where it came in
 		"ipv4/conf/default/send_redirects":       "0",
-		"ipv4/conf/all/accept_redirects":         "0",
+		"ipv4/conf/all/accept_redirects":         "0", // else a host learns ways around the balancer
+		"ipv4/conf/default/accept_redirects":     "0",
 		"ipv6/conf/all/accept_dad":               "0", // addresses usable at once
 		"ipv6/conf/default/accept_dad":           "0",
 		"ipv6/conf/default/dad_transmits":        "0",
 		"ipv6/conf/default/router_solicitations": "0",
-		"ipv6/conf/all/accept_redirects":         "0",
+		"ipv6/conf/default/accept_redirects":     "0", // "all" of IPv6 reaches no interface
 	}
 }
 
