@@ -35,7 +35,7 @@ func suites() []suite {
 		{name: "packets", pkg: "weir/bpf", run: "^Test", limit: 10 * time.Minute},
 		{name: "dataplane", pkg: "weir/loader/dataplane", run: "^Test", limit: 10 * time.Minute},
 		{name: "nexthop", pkg: "weir/loader/nexthop", run: "^Test", limit: 5 * time.Minute},
-		{name: "e2e", pkg: "weir/cmd/weir/e2e", run: "^(TestUDP|TestUnload)$", limit: 15 * time.Minute},
+		{name: "e2e", pkg: "weir/cmd/weir/e2e", run: "^(TestUDP|TestNonVIP|TestUnload)$", limit: 15 * time.Minute},
 	}
 }
 
