@@ -8,7 +8,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 # The version comes from VERSION, so that a tree without .git builds too.
 export GOFLAGS := -buildvcs=false $(GOFLAGS)
 
-.PHONY: all build demo test bench-l4 generate check-generated lint fmt deps deps-test deps-generate
+.PHONY: all build demo test bench-l4 vm-smoke vm-test generate check-generated lint fmt deps deps-test deps-generate deps-vm
 
 all: build
 
@@ -24,6 +24,12 @@ test: deps-test ## every test; those in namespaces share the two CPUs, so one pa
 
 bench-l4: ## cost of the packet path, about a minute; JSON=1 for lines of JSON only
 	@JSON='$(JSON)' $(GO) run ./loader/dataplane/l4bench
+
+vm-smoke: deps-vm ## Debian's kernels 6.1 and 6.12 in virtual machines: verifier, native XDP, a demo; about a minute
+	WEIR_VM=smoke nice $(GO) test -count=1 -v -timeout 15m -run '^TestVM$$' ./vm-tests
+
+vm-test: deps-vm ## all that runs in virtual machines, and whether a broken one is noticed
+	WEIR_VM=all nice $(GO) test -count=1 -v -timeout 60m ./vm-tests
 
 generate: deps-generate ## the programs in bpf/ and their Go types
 	.ci/clang-is-pinned
@@ -44,7 +50,7 @@ lint: ## formatting, vet and .golangci.yml
 fmt:
 	gofmt -w .
 
-deps: deps-test deps-generate ## all that the other targets would install
+deps: deps-test deps-generate deps-vm ## all that the other targets would install
 	$(GO) mod download
 
 deps-test: # the race detector is linked with C; remedies of weir doctor are typed
@@ -52,3 +58,6 @@ deps-test: # the race detector is linked with C; remedies of weir doctor are typ
 
 deps-generate:
 	@.ci/need clang-19 llvm-19 libbpf-dev linux-libc-dev
+
+deps-vm: # kernels are unpacked from packages, not installed
+	@.ci/need qemu-system-x86 seabios xz-utils

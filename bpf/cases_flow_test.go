@@ -3,6 +3,7 @@ package bpf_test
 import (
 	"net/netip"
 	"testing"
+	"time"
 
 	"weir/loader/lb"
 )
@@ -97,6 +98,62 @@ func flowCases(f family, mode func(lb.VIP, netip.Addr) target) []packetCase {
 		{"a closed flow and a table without backends", []service{twoBackends(a, b)}, list(
 			s.sent(a).opens(a), reset.sent(a).ends(a),
 			s.dropped("no_backend").after(apply(service{vip: f.web, forward: a.forward, backends: addrs(a.at, b.at), table: []uint32{}})))},
+	}
+}
+
+// idle makes flows older and then sweeps.
+func idle(by time.Duration) func(*testing.T, *lab) {
+	return func(t *testing.T, l *lab) {
+		l.age(t, by)
+		if _, err := l.Sweep(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// idleCases: when a flow is forgotten. Times are to the clock's 4.3 s.
+func idleCases(f family) []packetCase {
+	a, b := nat(f.web, f.a), nat(f.web, f.b)
+	u, v := nat(f.dns, f.a), nat(f.dns, f.b)
+	tcps, udps := []service{twoBackends(a, b)}, []service{twoBackends(u, v)}
+	s := packet(tcp, f.client, at(f.web)).carrying(syn)
+	data, finack := s.carrying(ack), s.carrying(fin|ack)
+	q := packet(udp, f.client, at(f.dns))
+	return []packetCase{
+		{"embryonic is kept for 30 s", tcps, list(
+			s.sent(a).opens(a), s.sent(a).hits(a).after(idle(25*time.Second)))},
+		{"embryonic is forgotten after 30 s", tcps, list(
+			s.sent(a).opens(a), s.sent(b).opens(b).after(idle(40*time.Second)))},
+		{"one UDP packet is forgotten after 30 s", udps, list(
+			q.sent(u).opens(u), q.sent(v).opens(v).after(idle(40*time.Second)))},
+		{"a UDP stream is kept for 60 s", udps, list(
+			q.sent(u).opens(u), q.sent(u).hits(u), q.sent(u).hits(u).after(idle(50*time.Second)).is("stream"))},
+		{"a UDP stream is forgotten after 60 s", udps, list(
+			q.sent(u).opens(u), q.sent(u).hits(u), q.sent(v).opens(v).after(idle(70*time.Second)))},
+		{"established is kept for 15 min", tcps, list(
+			s.sent(a).opens(a), data.sent(a).hits(a), data.sent(a).hits(a).after(idle(890*time.Second)))},
+		{"established is forgotten after 15 min", tcps, list(
+			s.sent(a).opens(a), data.sent(a).hits(a), s.sent(b).opens(b).after(idle(920*time.Second)))},
+		{"packets keep established alive", tcps, list(
+			s.sent(a).opens(a), data.sent(a).hits(a),
+			data.sent(a).hits(a).after(idle(500*time.Second)), data.sent(a).hits(a).after(idle(500*time.Second)))},
+		{"packets keep closing alive", tcps, list(
+			s.sent(a).opens(a), finack.sent(a).ends(a),
+			data.sent(a).hits(a).after(idle(50*time.Second)),
+			data.sent(a).hits(a).after(idle(50*time.Second)).is("closing"))},
+		{"closing is forgotten after 60 s", tcps, list(
+			s.sent(a).opens(a), finack.sent(a).ends(a), s.sent(b).opens(b).after(idle(70*time.Second)))},
+		{"closed is forgotten at once", tcps, list(
+			s.sent(a).opens(a), s.carrying(rst).sent(a).ends(a),
+			a.reply(s).passed("not_vip").after(idle(10*time.Second)).of(s, none))},
+		{"replies keep a flow alive", tcps, list(
+			s.sent(a).opens(a), data.sent(a).hits(a),
+			a.reply(s).answered(a).replies(a).after(idle(500*time.Second)),
+			data.sent(a).hits(a).after(idle(500*time.Second)))},
+		{"replies keep a UDP stream alive", udps, list(
+			q.sent(u).opens(u), q.sent(u).hits(u),
+			u.reply(q).answered(u).replies(u).after(idle(50*time.Second)),
+			u.reply(q).answered(u).replies(u).after(idle(50*time.Second)).of(q, "stream"))},
 	}
 }
 

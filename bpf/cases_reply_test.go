@@ -58,6 +58,12 @@ func replyCases(f family) []packetCase {
 			r.answered(web).replies(web).after(apply(one(nat(f.web, f.b))...)))},
 		{"backend's answer to the balancer itself", one(web), list(
 			packet(tcp, port(f.a, 8080), f.own).carrying(syn | ack).passed("not_vip"))},
+		{"a backend's answer to who talks to it directly", one(web), from(web, s,
+			r.dest(port(f.client.Addr(), 9)).passed("not_vip"))},
+		{"a backend's reset to who talks to it directly", one(web), from(web, s,
+			r.dest(f.far).carrying(rst).passed("not_vip").of(s, "embryonic"))},
+		{"a packet of a flow that another backend has", []service{twoBackends(web, nat(f.web, f.b))}, from(web, s,
+			nat(f.web, f.b).reply(s).carrying(rst).passed("not_vip").of(s, "embryonic"))},
 		{"a backend that is a client of another service", append(one(web), one(dsr(f.web2, f.b))...), list(
 			packet(tcp, port(f.a, 50000), at(f.web2)).carrying(syn).sent(dsr(f.web2, f.b)).opens(dsr(f.web2, f.b)))},
 		{"DSR backends' packets are their own", one(dsr(f.web, f.a)), list(
@@ -101,7 +107,11 @@ func sharedCases(f family) []packetCase {
 		{"shared real: replies after the client's FIN", both, list(
 			s1.sent(one1).opens(one1), s2.sent(two).opens(two),
 			s2.carrying(fin|ack).sent(two).ends(two),
-			two.reply(s2).answered(two).replies(two))},
+			two.reply(s2).answered(two).replies(two).is("closing"))},
+		{"shared real: answers to who talks to it directly", both, list(
+			s1.sent(one1).opens(one1),
+			one1.reply(s1).dest(f.far).passed("not_vip"),
+			packet(tcp, one1.at, f.own).passed("not_vip"))},
 		{"shared real: sharing begins after the flow", one(two), list(
 			s2.sent(two).opens(two),
 			two.reply(s2).answered(two).replies(two).after(apply(both...)),

@@ -16,12 +16,23 @@ func tables() []table {
 			table{f.name + " to NAT", append(requestCases(f, nat), flowCases(f, nat)...)},
 			table{f.name + " TTL", ttlCases(f)},
 			table{f.name + " services", serviceCases(f)},
+			table{f.name + " idle", idleCases(f)},
 			table{f.name + " changes", changeCases(f)},
 			table{f.name + " replies", replyCases(f)},
 			table{f.name + " shared reals", sharedCases(f)},
+			table{f.name + " protocols", protocolCases(f)},
+			table{f.name + " lies", lyingCases(f)},
+			table{f.name + " loose", looseCases(f)},
+			table{f.name + " checksums", checksumCases(f)},
 		)
 	}
-	return out
+	return append(out,
+		table{"Ethernet", ethernetCases()},
+		table{"IPv4 headers to DSR", header4Cases(dsr)},
+		table{"IPv4 headers to NAT", header4Cases(nat)},
+		table{"IPv6 headers to DSR", header6Cases(dsr)},
+		table{"IPv6 headers to NAT", header6Cases(nat)},
+	)
 }
 
 func TestPackets(t *testing.T) {

@@ -1,6 +1,7 @@
 package bpf_test
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -25,9 +26,9 @@ import (
 type lab struct {
 	*dataplane.DataPlane
 	ns      *netlab.NS
-	pins    string
-	seed    uint64
+	config  lb.Config
 	ifindex map[string]int
+	flows   *ebpf.Memory
 	erase   []*ebpf.Memory // flows, active, cursors
 }
 
@@ -78,8 +79,19 @@ var neighbours = []struct {
 // newLab makes a lab; it is gone when the test ends.
 func newLab(t testing.TB) *lab {
 	t.Helper()
+	return newLabWith(t, lb.Config{
+		Seed:     42,
+		Limits:   lb.Limits{Services: 32, Backends: 256, Flows: 4096, TableEntries: 1 << 18},
+		Timeouts: lb.Timeouts{Embryonic: 30 * time.Second, Established: 15 * time.Minute, Closing: time.Minute, UDP: time.Minute},
+	})
+}
+
+// newLabWith takes all but the pin directory from a configuration.
+func newLabWith(t testing.TB, c lb.Config) *lab {
+	t.Helper()
 	name := fmt.Sprintf("%s-%d-%d", labName, os.Getpid(), labs.next())
-	l := &lab{pins: filepath.Join("/sys/fs/bpf", name), seed: 42, ifindex: map[string]int{}}
+	c.PinDir = filepath.Join("/sys/fs/bpf", name)
+	l := &lab{config: c, ifindex: map[string]int{}}
 	var err error
 	if l.ns, err = netlab.CreateNS(name); err != nil {
 		t.Fatal(err)
@@ -171,24 +183,19 @@ func (l *lab) routes() error {
 
 func (l *lab) open(t testing.TB) {
 	t.Helper()
-	d, err := dataplane.Open(dataplane.Options{Config: lb.Config{
-		PinDir:   l.pins,
-		Seed:     l.seed,
-		Limits:   lb.Limits{Services: 32, Backends: 256, Flows: 4096, TableEntries: 1 << 18},
-		Timeouts: lb.Timeouts{Embryonic: 30 * time.Second, Established: 15 * time.Minute, Closing: time.Minute, UDP: time.Minute},
-	}})
+	d, err := dataplane.Open(dataplane.Options{Config: l.config})
 	if err != nil {
 		t.Fatal(err)
 	}
 	l.DataPlane = d
 	t.Cleanup(func() {
-		_, err := dataplane.Unload(l.pins, true)
+		_, err := dataplane.Unload(l.config.PinDir, true)
 		if err := errors.Join(err, d.Close()); err != nil {
 			t.Error(err)
 		}
 	})
 	for _, name := range []string{"flows", "active", "cursors"} {
-		m, err := ebpf.LoadPinnedMap(filepath.Join(l.pins, "maps", name), nil)
+		m, err := ebpf.LoadPinnedMap(filepath.Join(l.config.PinDir, "maps", name), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -199,6 +206,7 @@ func (l *lab) open(t testing.TB) {
 		}
 		l.erase = append(l.erase, mem)
 	}
+	l.flows = l.erase[0]
 }
 
 // load forgets all flows and makes the data plane hold these services.
@@ -220,6 +228,26 @@ func (l *lab) forget(t testing.TB) {
 		if _, err := mem.WriteAt(make([]byte, mem.Size()), 0); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// age makes all flows look this much older.
+func (l *lab) age(t testing.TB, by time.Duration) {
+	t.Helper()
+	const shift, mask = 3, 1<<11 - 1 // the time in a flow word
+	units := uint64(by >> 32)
+	table := make([]byte, l.flows.Size())
+	if _, err := l.flows.ReadAt(table, 0); err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i < len(table); i += 8 {
+		if word := binary.NativeEndian.Uint64(table[i:]); word != 0 {
+			old := (word>>shift - units) & mask
+			binary.NativeEndian.PutUint64(table[i:], word&^(mask<<shift)|old<<shift)
+		}
+	}
+	if _, err := l.flows.WriteAt(table, 0); err != nil {
+		t.Fatal(err)
 	}
 }
 

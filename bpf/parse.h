@@ -134,7 +134,7 @@ static __always_inline enum parsed parse_ip4(struct packet *p, void *end)
 	if (!balanced(ip->protocol) && ip->protocol != IPPROTO_ICMP)
 		return PARSED_OTHER;
 	if (ip->frag_off & bpf_htons(IP_FRAGMENT_MASK))
-		return PARSED_FRAGMENT;
+		return balanced(ip->protocol) ? PARSED_FRAGMENT : PARSED_OTHER;
 	p->l4 = p->l3 + header;
 	return parse_l4(p, end, total - header);
 }

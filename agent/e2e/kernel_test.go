@@ -1,11 +1,13 @@
 package e2e
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"testing"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"weir/agent/dsr"
@@ -60,9 +62,29 @@ func kernelTunnel(b netlab.Host, forward lb.Forward) error {
 	if forward != lb.GUE {
 		return nil
 	}
-	err := netlink.FouAdd(netlink.Fou{Family: family, Port: dsr.DefaultGUEPort, EncapType: netlink.FOU_ENCAP_GUE})
-	if err != nil {
+	if err := receiveGUE(family); err != nil {
 		return fmt.Errorf("receiving GUE: %w", err)
 	}
 	return nil
+}
+
+// receiveGUE is netlink.FouAdd without an inner protocol, which kernels refuse
+// for GUE.
+func receiveGUE(family int) error {
+	id, err := netlink.FouFamilyId()
+	if err != nil {
+		return err
+	}
+	raw := []byte{netlink.FOU_CMD_ADD, 1, 0, 0} // struct genlmsghdr
+	for _, attr := range []*nl.RtAttr{
+		nl.NewRtAttr(netlink.FOU_ATTR_PORT, binary.BigEndian.AppendUint16(nil, dsr.DefaultGUEPort)),
+		nl.NewRtAttr(netlink.FOU_ATTR_TYPE, []byte{netlink.FOU_ENCAP_GUE}),
+		nl.NewRtAttr(netlink.FOU_ATTR_AF, []byte{byte(family)}),
+	} {
+		raw = append(raw, attr.Serialize()...)
+	}
+	req := nl.NewNetlinkRequest(id, unix.NLM_F_ACK)
+	req.AddRawData(raw)
+	_, err = req.Execute(unix.NETLINK_GENERIC, 0)
+	return err
 }

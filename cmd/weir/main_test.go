@@ -21,8 +21,8 @@ import (
 
 	"weir/cmd/weir/daemon"
 	"weir/loader/api/client"
-	"weir/loader/control"
 	"weir/loader/control/controltest"
+	"weir/loader/dataplane"
 	"weir/loader/lb"
 )
 
@@ -48,7 +48,7 @@ func TestSessions(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"await": awaitDaemon, "fails": exits(exitFailed), "usage": exits(exitUsage),
-			"expand": expandFiles, "until": runUntil, "send": sendSignal,
+			"expand": expandFiles, "until": runUntil, "send": sendSignal, "namespace": makeNamespace,
 		},
 	})
 }
@@ -109,6 +109,29 @@ func sendSignal(ts *testscript.TestScript, _ bool, args []string) {
 	pid, err := strconv.Atoi(strings.TrimSpace(ts.ReadFile(args[1])))
 	ts.Check(err)
 	ts.Check(syscall.Kill(pid, unix.SignalNum("SIG"+args[0])))
+}
+
+// makeNamespace makes a network namespace, and pins of the same name, that end
+// with the session.
+func makeNamespace(ts *testscript.TestScript, _ bool, args []string) {
+	if os.Geteuid() != 0 {
+		ts.Fatalf("namespaces and BPF need root")
+	}
+	name := args[0]
+	clean := func() error {
+		_, err := dataplane.Unload("/sys/fs/bpf/"+name, true)
+		if _, gone := os.Stat("/run/netns/" + name); gone != nil {
+			return err
+		}
+		return errors.Join(err, exec.Command("ip", "netns", "del", name).Run())
+	}
+	ts.Check(clean()) // what a crash left
+	ts.Check(ts.Exec("ip", "netns", "add", name))
+	ts.Defer(func() {
+		if err := clean(); err != nil {
+			ts.Logf("cleaning up: %v", err)
+		}
+	})
 }
 
 // expandFiles puts the session's variables into files.
@@ -195,8 +218,6 @@ func unloadFake(pinDir string, _ bool) ([]string, error) {
 	}
 	return []string{"link on eth0", "map flows"}, nil
 }
-
-var _ control.DataPlane = (*controltest.DataPlane)(nil)
 
 // Every verb, whoever wrote it, shows an example.
 func TestEveryVerbHasAnExample(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"weir/loader/api/client"
+	"weir/loader/dataplane"
 )
 
 func (a *app) unloadCommand() *cobra.Command {
@@ -26,6 +27,9 @@ runs, unless --force.`,
 				return err
 			}
 			removed, err := a.kernel.unload(pinDir, force)
+			if errors.Is(err, dataplane.ErrInUse) {
+				err = fmt.Errorf("%w: stop it first, or use --force", err)
+			}
 			if err != nil {
 				return fmt.Errorf("unloading %s: %w", pinDir, err)
 			}

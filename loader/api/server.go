@@ -26,6 +26,7 @@ type Options struct {
 // Server answers the admin API.
 type Server struct {
 	opts    Options
+	limits  limits
 	started time.Time
 	metrics http.Handler
 }
@@ -38,20 +39,26 @@ func New(o Options) *Server {
 	if o.ProcSys == "" {
 		o.ProcSys = "/proc/sys"
 	}
-	s := &Server{opts: o, started: time.Now()}
+	s := &Server{opts: o, limits: defaultLimits, started: time.Now()}
 	s.metrics = s.metricsHandler()
 	return s
 }
 
-// Limits of one request. The event stream lifts those on time.
+// limits are the times that parts of one request may take. The event stream
+// lifts those on its body and answer.
+type limits struct{ header, body, answer, idle, stop time.Duration }
+
+var defaultLimits = limits{
+	header: 5 * time.Second,
+	body:   10 * time.Second,
+	answer: 30 * time.Second,
+	idle:   60 * time.Second,
+	stop:   2 * time.Second,
+}
+
 const (
-	headerTimeout = 5 * time.Second
-	bodyTimeout   = 10 * time.Second
-	answerTimeout = 30 * time.Second
-	idleTimeout   = 60 * time.Second
-	stopTimeout   = 2 * time.Second
-	maxHeader     = 16 << 10
-	maxBody       = 64 << 10
+	maxHeader = 16 << 10 // bytes
+	maxBody   = 64 << 10 // bytes
 )
 
 // Serve answers on l until ctx ends, which ends event streams too and gives
@@ -59,10 +66,10 @@ const (
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	srv := &http.Server{
 		Handler:           s.Handler(),
-		ReadHeaderTimeout: headerTimeout,
-		ReadTimeout:       bodyTimeout,
-		WriteTimeout:      answerTimeout,
-		IdleTimeout:       idleTimeout,
+		ReadHeaderTimeout: s.limits.header,
+		ReadTimeout:       s.limits.body,
+		WriteTimeout:      s.limits.answer,
+		IdleTimeout:       s.limits.idle,
 		MaxHeaderBytes:    maxHeader,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 		ErrorLog:          slog.NewLogLogger(s.opts.Log.Handler(), slog.LevelDebug),
@@ -74,7 +81,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		return err
 	case <-ctx.Done():
 	}
-	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.limits.stop)
 	defer cancel()
 	if err := srv.Shutdown(grace); err != nil {
 		return errors.Join(srv.Close()) // whoever is left has had its moment

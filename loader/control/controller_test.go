@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -393,6 +394,22 @@ func TestReload(t *testing.T) {
 	if s := r.Stats(); s.ReloadsLoaded != 1 || s.ReloadsRefused != 0 {
 		t.Errorf("stats %+v", s)
 	}
+	if saved, err := control.LoadOverrides(cfg.StateDir); err != nil || len(saved) != 0 {
+		t.Errorf("overrides of removed backends in the file: %v, %v", saved, err)
+	}
+}
+
+func TestReloadOfSeedMakesNewTables(t *testing.T) {
+	cfg := config(t)
+	r := start(t, control.Options{Config: cfg})
+	before := r.data.State().Tables[0].Slots
+	cfg.Seed++
+	if err := r.Reload(r.ctx, cfg); err != nil {
+		t.Fatal(err)
+	}
+	if slices.Equal(before, r.data.State().Tables[0].Slots) {
+		t.Error("the table is that of the old seed")
+	}
 }
 
 func TestReloadRefused(t *testing.T) {
@@ -484,12 +501,15 @@ func TestReloadWaitsForNewHops(t *testing.T) {
 	next.Pools[0].Backends = append([]lb.Backend{backend(ep4, 1)}, cfg.Pools[0].Backends...)
 	done := make(chan error, 1)
 	go func() { done <- r.Reload(r.ctx, next) }()
+	if err := r.hops.AwaitAsked(r.ctx, ep4.Addr()); err != nil {
+		t.Fatal(err)
+	}
 	r.hops.Learn(ep4.Addr())
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	if !r.data.State().Services[0].Backends[0].Hop.Resolved() {
-		t.Error("the new backend was applied without its next hop")
+	if !r.data.State().Services[0].Backends[0].Hop.Resolved() || r.data.Applies() != 2 {
+		t.Errorf("the new backend was applied without its next hop (%d applies)", r.data.Applies())
 	}
 }
 

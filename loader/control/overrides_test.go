@@ -1,6 +1,7 @@
 package control
 
 import (
+	"io"
 	"maps"
 	"net/netip"
 	"os"
@@ -74,5 +75,25 @@ func TestOverridesAreCopied(t *testing.T) {
 	gone := two.without(r)
 	if len(none) != 0 || one[r].Weight != 1 || two[r].Weight != 2 || len(gone) != 0 {
 		t.Errorf("none %v, one %v, two %v, gone %v", none, one, two, gone)
+	}
+}
+
+// A reader, or a crash, in the middle of a save sees the old file.
+func TestOverridesFileIsReplaced(t *testing.T) {
+	f := overridesFile{filepath.Join(t.TempDir(), "overrides.json")}
+	if err := f.save(Overrides{}); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.Open(f.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer before.Close()
+	if err := f.save(Overrides{{"web", netip.MustParseAddrPort("10.0.0.1:80")}: {Drain: true}}); err != nil {
+		t.Fatal(err)
+	}
+	b, err := io.ReadAll(before)
+	if err != nil || strings.Contains(string(b), "drain") {
+		t.Errorf("the old file was written to: %s, %v", b, err)
 	}
 }

@@ -25,20 +25,22 @@ type memory struct {
 	snat     []bpf.WeirFlowSet
 }
 
+// mapMemory stops at the first map that does not fit into memory.
 func mapMemory(m *bpf.WeirMaps) (memory, error) {
 	var mem memory
-	err := errors.Join(
-		mapArray(&mem, m.Flows, &mem.flows),
-		mapArray(&mem, m.Services, &mem.services),
-		mapArray(&mem, m.Backends, &mem.backends),
-		mapArray(&mem, m.Active, &mem.active),
-		mapArray(&mem, m.Arena, &mem.arena),
-		mapArray(&mem, m.Stats, &mem.stats),
-		mapArray(&mem, m.RealFilter, &mem.filter),
-		mapArray(&mem, m.SnatFlows, &mem.snat),
-	)
-	if err != nil {
-		return mem, errors.Join(err, mem.unmap())
+	for _, step := range []func() error{
+		func() error { return mapArray(&mem, m.Flows, &mem.flows) },
+		func() error { return mapArray(&mem, m.Services, &mem.services) },
+		func() error { return mapArray(&mem, m.Backends, &mem.backends) },
+		func() error { return mapArray(&mem, m.Active, &mem.active) },
+		func() error { return mapArray(&mem, m.Arena, &mem.arena) },
+		func() error { return mapArray(&mem, m.Stats, &mem.stats) },
+		func() error { return mapArray(&mem, m.RealFilter, &mem.filter) },
+		func() error { return mapArray(&mem, m.SnatFlows, &mem.snat) },
+	} {
+		if err := step(); err != nil {
+			return mem, errors.Join(err, mem.unmap())
+		}
 	}
 	return mem, nil
 }
@@ -51,7 +53,7 @@ func mapArray[T any](mem *memory, m *ebpf.Map, out *[]T) error {
 	page := uintptr(unix.Getpagesize())
 	data, err := unix.Mmap(m.FD(), 0, int((size+page-1)&^(page-1)), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
-		return fmt.Errorf("map the memory of %s: %w", m, err)
+		return fmt.Errorf("map the memory of %s: %w", m, explain(err))
 	}
 	mem.regions = append(mem.regions, data)
 	*out = unsafe.Slice((*T)(unsafe.Pointer(&data[0])), size/unsafe.Sizeof(t))

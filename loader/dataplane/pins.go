@@ -120,7 +120,11 @@ func newMaps(spec *ebpf.CollectionSpec, out *bpf.WeirMaps) error {
 
 // adoptMaps opens the pinned maps and refuses any whose layout is not ours.
 func (d *DataPlane) adoptMaps(dir string) (err error) {
-	if d.lock, err = lockDir(dir); err != nil {
+	d.lock, err = lockDir(dir)
+	if errors.Is(err, ErrInUse) {
+		return fmt.Errorf("%w: stop it first, or give this one its own pin_dir", err)
+	}
+	if err != nil {
 		return err
 	}
 	defer func() {
@@ -196,6 +200,8 @@ func Unload(pinDir string, force bool) (removed []string, err error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil
 	case errors.Is(err, ErrInUse) && force:
+	case errors.Is(err, ErrInUse):
+		return nil, fmt.Errorf("%w: stop it first, or use --force", err)
 	case err != nil:
 		return nil, err
 	default:

@@ -37,18 +37,20 @@ func (d *DataPlane) Sweep() (lb.FlowUse, error) {
 	if err := d.reclaim(); err != nil {
 		return lb.FlowUse{}, err
 	}
+	d.watch()
 	found := d.scan()
 	use := lb.FlowUse{
 		Slots:   uint64(len(d.mem.flows)) * flowSlots,
 		ByState: map[string]uint64{},
 		Expired: found.expired,
 	}
+	use.SNATSlots, use.SNATUsed = d.scanSNAT(found.refs)
 	for state, n := range found.states {
 		if n > 0 {
 			use.ByState[stateNames[state]] = n
 		}
 	}
-	d.audit(found.live)
+	d.audit(found)
 	return use, d.freeRetired(found.refs)
 }
 
@@ -58,10 +60,12 @@ type found struct {
 	states  [flowStates]uint64
 	refs    []bool   // some word names the backend
 	live    []uint64 // flows that count as active
+	ended   []uint64 // those that expired
 }
 
 func (d *DataPlane) scan() found {
-	f := found{refs: make([]bool, len(d.mem.backends)), live: make([]uint64, len(d.mem.backends))}
+	n := len(d.mem.backends)
+	f := found{refs: make([]bool, n), live: make([]uint64, n), ended: make([]uint64, n)}
 	now := d.clock.now()
 	for i := range d.mem.flows {
 		for j := range d.mem.flows[i].Word {
@@ -70,13 +74,16 @@ func (d *DataPlane) scan() found {
 			if word == 0 {
 				continue
 			}
+			state, id := flowState(word), flowID(word)
 			if d.expire(at, word, now) {
 				f.expired++
+				if int(id) < n {
+					f.ended[id] += counted(state)
+				}
 				continue
 			}
-			state, id := flowState(word), flowID(word)
 			f.states[state]++
-			if int(id) < len(f.refs) {
+			if int(id) < n {
 				f.refs[id] = true
 				f.live[id] += counted(state)
 			}
@@ -85,38 +92,37 @@ func (d *DataPlane) scan() found {
 	return f
 }
 
-// drift is how far a backend's count was from what a sweep found, and in how
-// many sweeps in a row it was just that.
-type drift struct {
-	by   int64
-	seen int
+// scanSNAT frees the sources of idle snat flows, which `active` does not count,
+// and notes the backends of the others.
+func (d *DataPlane) scanSNAT(refs []bool) (slots, used uint64) {
+	if snatSets(d.config.SNAT) == 0 {
+		return 0, 0
+	}
+	now := d.clock.now()
+	for i := range d.mem.snat {
+		for j := range d.mem.snat[i].Word {
+			at := &d.mem.snat[i].Word[j]
+			word := atomic.LoadUint64(at)
+			if word == 0 || d.idleTooLong(word, now) && atomic.CompareAndSwapUint64(at, word, 0) {
+				continue
+			}
+			used++
+			if id := flowID(word); int(id) < len(refs) {
+				refs[id] = true
+			}
+		}
+	}
+	return uint64(len(d.mem.snat)) * flowSlots, used
 }
 
-// auditSweeps is how often a drift must be seen before it is believed: counts
-// move while a sweep looks, but hardly ever by the same number three times.
-const auditSweeps = 3
-
-// audit mends a count that a loader left wrong which was killed between the
-// swap that removed a flow and the subtraction.
-func (d *DataPlane) audit(live []uint64) {
-	for id := range d.registry.backends {
-		by := int64(atomic.LoadUint64(&d.mem.active[id]) - live[id])
-		was := d.drifts[id]
-		if by == 0 || by != was.by {
-			was = drift{by: by}
-		}
-		if was.seen++; by != 0 && was.seen >= auditSweeps {
-			atomic.AddUint64(&d.mem.active[id], uint64(-by))
-			was = drift{}
-		}
-		d.drifts[id] = was
-	}
+func (d *DataPlane) idleTooLong(word uint64, now uint32) bool {
+	return d.clock.age(word, now) > uint32(d.idle[flowState(word)])
 }
 
 // expire removes a word that is idle past its timeout, and accounts for it.
 func (d *DataPlane) expire(at *uint64, word uint64, now uint32) bool {
 	state, id := flowState(word), flowID(word)
-	if d.clock.age(word, now) <= uint32(d.idle[state]) || !atomic.CompareAndSwapUint64(at, word, 0) {
+	if !d.idleTooLong(word, now) || !atomic.CompareAndSwapUint64(at, word, 0) {
 		return false
 	}
 	if int(id) < len(d.mem.active) {
@@ -125,13 +131,24 @@ func (d *DataPlane) expire(at *uint64, word uint64, now uint32) bool {
 	return true
 }
 
+// freeRetired frees retired backends and services that nothing refers to. It
+// waits out the programs that may have removed a backend's last flow and not
+// counted it yet.
 func (d *DataPlane) freeRetired(refs []bool) error {
+	var free []*backend
 	nat := false
 	for id, b := range d.registry.backends {
-		if !b.retired || refs[id] {
-			continue
+		if b.retired && !refs[id] {
+			free = append(free, b)
+			nat = nat || b.key.forward.Translates()
 		}
-		nat = nat || b.key.forward.Translates()
+	}
+	if len(free) > 0 {
+		if err := grace(); err != nil {
+			return err
+		}
+	}
+	for _, b := range free {
 		d.freeBackend(b)
 	}
 	for _, s := range d.registry.services {

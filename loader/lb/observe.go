@@ -40,6 +40,10 @@ type FlowUse struct {
 	Slots   uint64            `json:"slots"`    // capacity of the table
 	ByState map[string]uint64 `json:"by_state"` // slots in use, by state
 	Expired uint64            `json:"expired"`  // removed by this sweep
+
+	// Source addresses and ports of snat, all and those in use.
+	SNATSlots uint64 `json:"snat_slots,omitempty"`
+	SNATUsed  uint64 `json:"snat_used,omitempty"`
 }
 
 // Flow is one entry of the flow table. The table holds a fingerprint and not
@@ -65,7 +69,7 @@ type FlowKey struct {
 // are empty.
 type Event struct {
 	Time    time.Time      `json:"time"`
-	Kind    string         `json:"kind"` // flow-new, flow-closed, drop, table, backend, config, lost
+	Kind    string         `json:"kind"` // flow-new, flow-closed, drop, table, backend, config, apply, lost
 	Reason  string         `json:"reason,omitempty"`
 	Service string         `json:"service,omitempty"`
 	VIP     string         `json:"vip,omitempty"`

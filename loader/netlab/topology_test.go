@@ -185,6 +185,30 @@ func TestMACsAreFixed(t *testing.T) {
 	}
 }
 
+// A router that sends packets out where they came in tells hosts of shorter
+// ways, and for IPv6 nothing turns that off. A backend that knows one answers
+// past the balancer.
+func TestNoHostTakesRedirects(t *testing.T) {
+	eachTopology(t, func(t *testing.T, opts Options) {
+		topo := build(t, opts)
+		for _, ns := range []*NS{topo.Client, topo.Backends[0].NS, topo.Backends[1].NS} {
+			for _, family := range []string{"ipv4", "ipv6"} {
+				path := filepath.Join("/proc/sys/net", family, "conf", NIC, "accept_redirects")
+				err := ns.Do(func() error {
+					got, err := os.ReadFile(path)
+					if err == nil && strings.TrimSpace(string(got)) != "0" {
+						err = fmt.Errorf("%s is %s", path, got)
+					}
+					return err
+				})
+				if err != nil {
+					t.Errorf("%s: %v", ns.Name, err)
+				}
+			}
+		}
+	})
+}
+
 func TestDSRBackendHidesItsVIP(t *testing.T) {
 	topo := build(t, Options{Backends: 1, Forward: lb.DSR, Family: 4})
 	err := topo.Backends[0].NS.Do(func() error {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"strconv"
@@ -40,6 +41,14 @@ type Kernel struct {
 // Run serves until ctx ends. Whatever is refused at the start leaves the data
 // plane as it was. In the end the data plane keeps running without a daemon.
 func Run(ctx context.Context, o Options) error {
+	err := o.run(ctx)
+	if errors.Is(err, fs.ErrPermission) && os.Geteuid() != 0 {
+		return fmt.Errorf("%w: run weir as root", err)
+	}
+	return err
+}
+
+func (o Options) run(ctx context.Context) error {
 	cfg, err := o.load()
 	if err != nil {
 		return err

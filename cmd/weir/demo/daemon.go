@@ -145,10 +145,14 @@ func (d *daemon) stop() error {
 func (d *daemon) obituary() (string, bool) {
 	select {
 	case <-d.ended:
-		return fmt.Sprintf("the daemon has ended (%v): %s", d.cmd.ProcessState, d.lastWords()), true
 	default:
 		return "", false
 	}
+	words := fmt.Sprintf("the daemon has ended (%v)", d.cmd.ProcessState)
+	if !d.killed() {
+		words += ": " + d.lastWords()
+	}
+	return words, true
 }
 
 // killed tells whether somebody's SIGKILL or SIGTERM ended the daemon, as

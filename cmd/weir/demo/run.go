@@ -78,16 +78,17 @@ func (d *demo) setUp(ctx context.Context) error {
 		{"setting the backends up", d.startAgents},
 		{"starting the servers", d.startServers},
 		{"starting the daemon", d.startDaemon},
-		{"first requests through the VIP", d.warmUp},
+		{"making the first requests through the VIP", d.warmUp},
 	}
 	for _, s := range steps {
-		if ctx.Err() != nil {
-			return errors.New("interrupted")
-		}
 		if err := d.screen.say("weir demo: %s", s.what); err != nil {
 			return err
 		}
-		if err := s.do(ctx); err != nil {
+		err := s.do(ctx)
+		if ctx.Err() != nil { // err, if any, comes from that
+			return fmt.Errorf("interrupted while %s: %w", s.what, context.Canceled)
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -22,8 +22,12 @@ type connection struct {
 	reader *bufio.Reader
 }
 
+// dial lets the kernel choose the address if from is not valid.
 func dial(ctx context.Context, from netip.Addr, to netip.AddrPort) (*connection, error) {
-	d := net.Dialer{Timeout: requestTimeout, LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))}
+	d := net.Dialer{Timeout: requestTimeout}
+	if from.IsValid() {
+		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))
+	}
 	c, err := d.DialContext(ctx, "tcp", to.String())
 	if err != nil {
 		return nil, err

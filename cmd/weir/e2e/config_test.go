@@ -36,7 +36,7 @@ func defaultSettings() settings {
 		"pin_dir":    pinDir,
 		"socket":     socketPath,
 		"state_dir":  stateDir,
-		"limits":     "{flows: 100000}",
+		"limits":     "{flows: 1000000}",
 	}
 }
 

@@ -58,6 +58,9 @@ func (l *lab) checkCounts(t *testing.T) {
 		if b.Flows != want || measured != float64(want) {
 			t.Errorf("backend %s accepted %d connections; backend list says %d flows, metrics %g", s.name(), want, b.Flows, measured)
 		}
+		if b.Unstored != 0 {
+			t.Errorf("%d packets to backend %s found no room in the flow table: its counts cannot agree", b.Unstored, s.name())
+		}
 		if b.Active != 0 || metric(t, "weir_backend_active_flows", labels) != 0 {
 			t.Errorf("backend %s has %d active flows in the list, %g in metrics, want 0", s.name(), b.Active, metric(t, "weir_backend_active_flows", labels))
 		}

@@ -53,7 +53,7 @@ func (l *logBuffer) String() string {
 // not outlive the test.
 func spawn(t *testing.T, ns *netlab.NS, args ...string) *daemon {
 	t.Helper()
-	d := &daemon{cmd: exec.Command(binary, append([]string{"run"}, args...)...), log: &logBuffer{}, ended: make(chan struct{})}
+	d := &daemon{cmd: exec.Command(weirPath, append([]string{"run"}, args...)...), log: &logBuffer{}, ended: make(chan struct{})}
 	d.cmd.Stderr = d.log
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := ns.Start(d.cmd); err != nil {
@@ -122,7 +122,7 @@ type outcome struct {
 func try(args ...string) (outcome, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, binary, append([]string{"--socket", socketPath}, args...)...)
+	cmd := exec.CommandContext(ctx, weirPath, append([]string{"--socket", socketPath}, args...)...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run()

@@ -161,7 +161,7 @@ func (p planted) find(all []doctor.Finding) *doctor.Finding {
 // must say the same.
 func examine(t *testing.T, l *lab) []doctor.Finding {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), binary, "doctor", "-c", configPath, "-o", "json")
+	cmd := exec.CommandContext(t.Context(), weirPath, "doctor", "-c", configPath, "-o", "json")
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := l.Balancer.Start(cmd)

@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"fmt"
-	"os"
 	"slices"
 	"syscall"
 	"testing"
@@ -29,7 +28,7 @@ func testKill(t *testing.T, p plan) {
 
 	l.daemon.end(t, syscall.SIGKILL)
 	alone := d.requests.Load()
-	<-time.After(either(20*time.Second, 3*time.Second)) // without a daemon
+	<-time.After(either(20*time.Second, 5*time.Second)) // without a daemon
 	d.unfailed(t, "without a daemon")
 	t.Logf("%d requests without a daemon, 0 failed", d.requests.Load()-alone)
 
@@ -121,6 +120,9 @@ func testReloads(t *testing.T, p plan) {
 	}
 	d.finish(t, "reloads")
 	l.awaitNoFlows(t)
+	if s := status(t); s.Totals.Dropped > 0 || s.Totals.Unstored > 0 {
+		t.Errorf("%d packets were dropped, %d not stored: %+v", s.Totals.Dropped, s.Totals.Unstored, s.Reasons)
+	}
 }
 
 // variant is one of four configurations: all backends, without the first,
@@ -176,13 +178,4 @@ func (l *lab) atWork(t *testing.T, when string) {
 			t.Fatalf("%s: %v", when, err)
 		}
 	}
-}
-
-func read(t *testing.T, path string) string {
-	t.Helper()
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
 }

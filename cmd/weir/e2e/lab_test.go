@@ -98,7 +98,12 @@ func start(t *testing.T, p plan) *lab {
 
 func (l *lab) write(t *testing.T, c configuration) {
 	t.Helper()
-	if err := os.WriteFile(configPath, []byte(c.text()), 0o644); err != nil {
+	write(t, configPath, c)
+}
+
+func write(t *testing.T, path string, c configuration) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(c.text()), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }

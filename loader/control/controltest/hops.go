@@ -14,13 +14,14 @@ type Hops struct {
 	mu      sync.Mutex
 	known   map[netip.Addr]lb.NextHop
 	asked   []netip.Addr
+	asking  chan struct{} // closed and replaced at each Resolve
 	changes chan struct{}
 	probes  chan netip.Addr
 }
 
 // NewHops returns a resolver that knows the next hop of these addresses.
 func NewHops(known ...netip.Addr) *Hops {
-	h := &Hops{known: map[netip.Addr]lb.NextHop{}, changes: make(chan struct{}, 1), probes: make(chan netip.Addr, 64)}
+	h := &Hops{known: map[netip.Addr]lb.NextHop{}, asking: make(chan struct{}), changes: make(chan struct{}, 1), probes: make(chan netip.Addr, 64)}
 	h.Learn(known...)
 	return h
 }
@@ -58,6 +59,8 @@ func (h *Hops) Resolve(addrs []netip.Addr) (map[netip.Addr]lb.NextHop, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.asked = slices.Clone(addrs)
+	close(h.asking)
+	h.asking = make(chan struct{})
 	all := map[netip.Addr]lb.NextHop{}
 	for _, a := range addrs {
 		if hop, ok := h.known[a]; ok {
@@ -65,6 +68,24 @@ func (h *Hops) Resolve(addrs []netip.Addr) (map[netip.Addr]lb.NextHop, error) {
 		}
 	}
 	return all, nil
+}
+
+// AwaitAsked returns when the last Resolve was for an address among others, or
+// with ctx's error.
+func (h *Hops) AwaitAsked(ctx context.Context, a netip.Addr) error {
+	for {
+		h.mu.Lock()
+		asked, asking := slices.Contains(h.asked, a), h.asking
+		h.mu.Unlock()
+		if asked {
+			return nil
+		}
+		select {
+		case <-asking:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // Reason blames the neighbour.

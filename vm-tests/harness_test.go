@@ -1,0 +1,50 @@
+package vmtests
+
+import (
+	"cmp"
+	"strings"
+	"testing"
+	"time"
+
+	"weir/vm-tests/results"
+)
+
+// TestHarness breaks machines on purpose: each way must be told from success,
+// with words that show it.
+func TestHarness(t *testing.T) {
+	l := newLab(t)
+	machine := l.machine(t, l.system(t, kernels()[0]), "fault", "")
+	for _, c := range []struct {
+		fault   string
+		outcome results.Outcome
+		err     string // part of the error; "" is none
+		says    string // among the last words or the test's own
+		limit   time.Duration
+	}{
+		{fault: "Pass", outcome: results.Pass},
+		{fault: "Fail", outcome: results.Fail, says: "planted failure"},
+		{fault: "Exit", outcome: results.Unfinished, err: "status 3"},
+		{fault: "GoPanic", outcome: results.Fail, says: "planted panic"},
+		{fault: "Hang", outcome: results.Unfinished, err: "did not end within", says: "hanging", limit: 20 * time.Second},
+		{fault: "KernelPanic", outcome: results.Unfinished, err: "the tests did not end", says: "sysrq triggered crash"},
+		{fault: "None", err: "no test was run"},
+	} {
+		t.Run(c.fault, func(t *testing.T) {
+			s := suite{run: "^TestFault" + c.fault + "$", limit: cmp.Or(c.limit, 2*time.Minute)}
+			report, out, err := s.boot(t.Context(), machine)
+			if (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
+				t.Errorf("error %v, want %q", err, c.err)
+			}
+			words := lastWords(report, out)
+			for _, test := range report.Tests {
+				words += strings.Join(test.Output, "\n")
+				if test.Outcome != c.outcome {
+					t.Errorf("outcome %s, want %s", test.Outcome, c.outcome)
+				}
+			}
+			if !strings.Contains(words, c.says) {
+				t.Errorf("no %q in:\n%s", c.says, words)
+			}
+		})
+	}
+}

@@ -1,0 +1,79 @@
+package vmtests
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"weir/vm-tests/qemu"
+	"weir/vm-tests/results"
+)
+
+// kernels are Debian's series that weir is tested on.
+func kernels() []string { return []string{"6.1", "6.12"} }
+
+// flavour of Debian's kernels: small, with drivers for virtual machines only.
+const flavour = "cloud-amd64"
+
+// suite is what one machine runs on each kernel.
+type suite struct {
+	name  string
+	pkg   string // whose tests; empty: package suites
+	run   string // pattern of tests
+	skip  string // pattern of tests to leave out
+	smoke bool   // one of the short ones; the others run all
+	nics  []qemu.NIC
+	limit time.Duration // from power on to power off, without KVM
+}
+
+func suites() []suite {
+	return []suite{
+		{name: "smoke", smoke: true, run: "^(TestVerifier|TestAttach|TestDemo)", nics: nics(), limit: 3 * time.Minute},
+		{name: "verifier", run: "^(TestVerifier|TestAttach)", nics: nics(), limit: 3 * time.Minute},
+		{name: "demo", run: "^TestDemo", limit: 5 * time.Minute},
+		{name: "packets", pkg: "weir/bpf", run: "^Test", limit: 10 * time.Minute},
+		{name: "dataplane", pkg: "weir/loader/dataplane", run: "^Test", limit: 10 * time.Minute},
+		{name: "nexthop", pkg: "weir/loader/nexthop", run: "^Test", limit: 5 * time.Minute},
+		{name: "e2e", pkg: "weir/cmd/weir/e2e", run: "^(TestUDP|TestNonVIP|TestUnload)$", limit: 15 * time.Minute},
+	}
+}
+
+// nics are two on one hub, and one with several queues if the host can.
+func nics() []qemu.NIC {
+	n := []qemu.NIC{{Hub: 0, Queues: 1}, {Hub: 0, Queues: 1}}
+	if tun, err := os.OpenFile("/dev/net/tun", os.O_RDWR, 0); err == nil {
+		tun.Close()
+		// A pair for each of the guest's CPUs to receive on, and one more
+		// for each to send with XDP_TX.
+		n = append(n, qemu.NIC{Tap: fmt.Sprintf("weirvm%d", os.Getpid()), Queues: 2 * cpus})
+	}
+	return n
+}
+
+const (
+	cpus      = 2
+	memoryMiB = 1024
+)
+
+// boot runs a suite's tests in a machine of its own. The error says why the
+// run as a whole is worth nothing; the tests in the report may have failed
+// either way.
+func (s suite) boot(ctx context.Context, m qemu.Machine) (results.Report, qemu.Output, error) {
+	m.CPUs, m.MemoryMiB, m.NICs = cpus, memoryMiB, s.nics
+	m.Args = []string{"-test.v=test2json", "-test.run=" + s.run}
+	if s.smoke {
+		m.Args = append(m.Args, "-test.short")
+	}
+	if s.skip != "" {
+		m.Args = append(m.Args, "-test.skip="+s.skip)
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.limit)
+	defer cancel()
+	out, err := m.Run(ctx)
+	report := results.Parse(out.Results)
+	if err == nil {
+		err = report.Err()
+	}
+	return report, out, err
+}
