@@ -8,7 +8,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 # The version comes from VERSION, so that a tree without .git builds too.
 export GOFLAGS := -buildvcs=false $(GOFLAGS)
 
-.PHONY: all build demo test bench-l4 vm-smoke vm-test generate check-generated lint fmt deps deps-test deps-generate deps-vm
+.PHONY: all build demo test bench-l4 vm-smoke vm-test vagrant-validate generate check-generated lint fmt deps deps-test deps-generate deps-vm deps-vagrant
 
 all: build
 
@@ -31,6 +31,9 @@ vm-smoke: deps-vm ## Debian's kernels 6.1 and 6.12 in virtual machines: verifier
 vm-test: deps-vm ## all that runs in virtual machines, and whether a broken one is noticed
 	WEIR_VM=all nice $(GO) test -count=1 -v -timeout 60m ./vm-tests
 
+vagrant-validate: deps-vagrant ## checks the Vagrantfile; `vagrant up` starts its machines
+	vagrant validate
+
 generate: deps-generate ## the programs in bpf/ and their Go types
 	.ci/clang-is-pinned
 	$(GO) generate ./bpf/...
@@ -50,7 +53,7 @@ lint: ## formatting, vet and .golangci.yml
 fmt:
 	gofmt -w .
 
-deps: deps-test deps-generate deps-vm ## all that the other targets would install
+deps: deps-test deps-generate deps-vm deps-vagrant ## all that the other targets would install
 	$(GO) mod download
 
 deps-test: # the race detector is linked with C; remedies of weir doctor are typed
@@ -61,3 +64,6 @@ deps-generate:
 
 deps-vm: # kernels are unpacked from packages, not installed
 	@.ci/need qemu-system-x86 seabios xz-utils
+
+deps-vagrant:
+	@.ci/need vagrant vagrant-libvirt
