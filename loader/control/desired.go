@@ -14,12 +14,20 @@ import (
 type intent struct {
 	config    lb.Config
 	addrs     []netip.Addr   // the backends' addresses, each once, sorted
+	pools     map[string]int // name -> index into config.Pools
 	vips      map[string]int // VIP as written -> index into config.Services
 	overrides Overrides
 }
 
 func newIntent(c lb.Config, o Overrides) intent {
-	w := intent{config: c, addrs: hopAddrs(c), vips: make(map[string]int, len(c.Services)), overrides: o}
+	w := intent{
+		config: c, addrs: hopAddrs(c), overrides: o,
+		pools: make(map[string]int, len(c.Pools)),
+		vips:  make(map[string]int, len(c.Services)),
+	}
+	for i, p := range c.Pools {
+		w.pools[p.Name] = i
+	}
 	for i, s := range c.Services {
 		w.vips[s.VIP.String()] = i
 	}
@@ -44,7 +52,15 @@ type desired struct {
 	want  intent
 	hops  *hops
 	state lb.State
-	pools map[string]*poolTable
+	pools []*poolTable // in the order of the configuration's
+}
+
+// pool is nil if there is none of that name.
+func (d desired) pool(name string) *poolTable {
+	if i, ok := d.want.pools[name]; ok {
+		return d.pools[i]
+	}
+	return nil
 }
 
 // poolTable is a pool's table and all that it was built from. It is never
@@ -59,58 +75,52 @@ type poolTable struct {
 // derive computes what the data plane shall hold, taking over from before what
 // still fits. A pool that no service uses has no table there.
 func derive(want intent, hops *hops, before desired) (desired, error) {
-	next := desired{want: want, hops: hops, pools: make(map[string]*poolTable, len(want.config.Pools))}
+	next := desired{want: want, hops: hops, pools: make([]*poolTable, len(want.config.Pools))}
 	touched := want.overrides.poolsBeside(before.want.overrides)
-	for _, p := range want.config.Pools {
-		old := before.pools[p.Name]
-		if old == nil {
-			old = &poolTable{}
-		}
-		if hops == before.hops && !touched[p.Name] && old.isOf(p, want.config.Seed) {
-			next.pools[p.Name] = old
+	sameConfig := sameMemory(want.config.Pools, before.want.config.Pools) && want.config.Seed == before.want.config.Seed
+	for i, p := range want.config.Pools {
+		if sameConfig && hops == before.hops && !touched[p.Name] {
+			next.pools[i] = before.pools[i]
 			continue
 		}
-		pt, err := old.next(p, want, hops)
-		if err != nil {
+		var err error
+		if next.pools[i], err = before.pool(p.Name).next(p, want, hops); err != nil {
 			return desired{}, fmt.Errorf("building the table of pool %s: %w", p.Name, err)
 		}
-		next.pools[p.Name] = pt
 	}
-	next.state = stateOf(want.config.Services, next.pools)
+	next.state = next.derivedState()
 	return next, nil
 }
 
-func stateOf(services []lb.Service, pools map[string]*poolTable) lb.State {
-	st := lb.State{Services: make([]lb.ServiceState, 0, len(services))}
-	index := make(map[string]int, len(pools))
-	for _, s := range services {
+func (d desired) derivedState() lb.State {
+	st := lb.State{
+		Services: make([]lb.ServiceState, len(d.want.config.Services)),
+		Tables:   make([]lb.Table, 0, len(d.pools)),
+	}
+	tables := make([]int, len(d.pools)) // 1 + index into st.Tables, 0: not there yet
+	for i, s := range d.want.config.Services {
+		st.Services[i].Service = s
 		if s.Forward == lb.L7 {
-			st.Services = append(st.Services, lb.ServiceState{Service: s})
 			continue
 		}
-		i, shared := index[s.Pool]
-		if !shared {
-			i = len(st.Tables)
-			index[s.Pool] = i
-			st.Tables = append(st.Tables, pools[s.Pool].table)
+		pool := d.want.pools[s.Pool]
+		if tables[pool] == 0 {
+			st.Tables = append(st.Tables, d.pools[pool].table)
+			tables[pool] = len(st.Tables)
 		}
-		st.Services = append(st.Services, lb.ServiceState{Service: s, Table: i, Backends: pools[s.Pool].backends})
+		st.Services[i].Table, st.Services[i].Backends = tables[pool]-1, d.pools[pool].backends
 	}
 	return st
 }
 
-// isOf reports whether the table was made from this very pool and seed.
-func (t *poolTable) isOf(p lb.Pool, seed uint64) bool {
-	return t.seed == seed && sameSettings(t.pool, p) && sameMemory(t.pool.Backends, p.Backends)
-}
-
-// next is the pool's table after a change. It shares with t what is the same.
+// next is the pool's table after a change. It shares with t, which may be nil,
+// what is the same.
 func (t *poolTable) next(p lb.Pool, want intent, hops *hops) (*poolTable, error) {
 	pt := &poolTable{pool: p, seed: want.config.Seed, backends: backendsOf(p, want.overrides, hops)}
-	if equal(t.backends, pt.backends) {
+	if t != nil && equal(t.backends, pt.backends) {
 		pt.backends = t.backends
 	}
-	if pt.sameInputs(t) {
+	if t != nil && pt.sameInputs(t) {
 		pt.table = t.table
 		return pt, nil
 	}

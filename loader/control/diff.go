@@ -21,8 +21,8 @@ const (
 // changes tells in events how next differs from before.
 func changes(before, next desired) []lb.Event {
 	var all []lb.Event
-	for _, name := range changedPools(before.pools, next.pools) {
-		old, now := before.pools[name], next.pools[name]
+	for _, name := range changedPools(before, next) {
+		old, now := before.pool(name), next.pool(name)
 		if old == nil {
 			old = &poolTable{}
 		}
@@ -36,16 +36,17 @@ func changes(before, next desired) []lb.Event {
 }
 
 // changedPools are the names of those that may differ, sorted.
-func changedPools(before, next map[string]*poolTable) []string {
+func changedPools(before, next desired) []string {
 	var names []string
-	for name, p := range next {
-		if before[name] != p {
-			names = append(names, name)
+	for i, p := range next.pools {
+		if i >= len(before.pools) || before.pools[i] != p {
+			names = append(names, p.pool.Name)
 		}
 	}
-	for name := range before {
-		if next[name] == nil {
-			names = append(names, name)
+	for i, p := range before.pools {
+		kept := i < len(next.pools) && next.pools[i].pool.Name == p.pool.Name
+		if !kept && next.pool(p.pool.Name) == nil {
+			names = append(names, p.pool.Name)
 		}
 	}
 	slices.Sort(names)

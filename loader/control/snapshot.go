@@ -16,18 +16,16 @@ type Snapshot struct {
 	Overrides  Overrides
 	ApplyError error // why the data plane may not hold State, or nil
 
-	hops  *hops
-	pools map[string]*poolTable
-	vips  map[string]int // VIP as written -> index into Config.Services
+	have desired // what State was made from
 }
 
 // Hop is the next hop of a backend's address, zero if it is not known.
-func (s *Snapshot) Hop(a netip.Addr) lb.NextHop { return s.hops.known[a] }
+func (s *Snapshot) Hop(a netip.Addr) lb.NextHop { return s.have.hops.known[a] }
 
 // Backends are a pool's backends as they are now, in the order of Config's.
 // The caller leaves them as they are.
 func (s *Snapshot) Backends(pool string) []lb.BackendState {
-	if p := s.pools[pool]; p != nil {
+	if p := s.have.pool(pool); p != nil {
 		return p.backends
 	}
 	return nil
@@ -37,7 +35,7 @@ func (s *Snapshot) Backends(pool string) []lb.BackendState {
 func (s *Snapshot) ServiceAt(v lb.VIP) lb.Service { return s.serviceNamed(v.String()) }
 
 func (s *Snapshot) serviceNamed(vip string) lb.Service {
-	if i, ok := s.vips[vip]; ok {
+	if i, ok := s.have.want.vips[vip]; ok {
 		return s.Config.Services[i]
 	}
 	return lb.Service{}
@@ -54,7 +52,7 @@ func (c *Controller) publish() {
 	c.snapshot.Store(&Snapshot{
 		Config: c.want.config, Loaded: c.loaded, State: c.have.state,
 		Overrides: c.want.overrides, ApplyError: c.applyErr,
-		hops: c.have.hops, pools: c.have.pools, vips: c.want.vips,
+		have: c.have,
 	})
 }
 

@@ -19,14 +19,25 @@ type change struct {
 	want   lb.State
 	tables map[int]uint32 // want.Tables index -> arena offset
 	undo   []func()
-	commit []func() error
+	commit []placement
 	nat    bool // the set of NAT backends changed
+}
+
+// placement is where what a service shall send to was written.
+type placement struct {
+	service        *service
+	want           *lb.ServiceState
+	slots          []uint32
+	table, members uint32 // arena offsets
 }
 
 // Apply makes the kernel hold exactly this state. New backends and tables are
 // written first, then each service is switched by one 64-bit store, then what
 // is no longer wanted is retired: its flows finish, and Sweep frees it. An
 // error before the switch leaves everything as it was.
+//
+// A service whose backends and table are the same memory as in the state
+// before is known not to have changed.
 func (d *DataPlane) Apply(want lb.State) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -35,6 +46,7 @@ func (d *DataPlane) Apply(want lb.State) error {
 			return err
 		}
 	}
+	d.round++
 	c := &change{d: d, r: d.registry, want: want, tables: map[int]uint32{}}
 	if err := c.prepare(); err != nil {
 		for _, f := range slices.Backward(c.undo) {
@@ -43,10 +55,10 @@ func (d *DataPlane) Apply(want lb.State) error {
 		return errors.Join(err, d.syncReals())
 	}
 	var errs []error
-	for _, f := range c.commit {
-		errs = append(errs, f())
+	for _, p := range c.commit {
+		errs = append(errs, d.publish(p))
 	}
-	return errors.Join(append(errs, c.retire(), d.syncMarks())...)
+	return errors.Join(append(errs, d.withdraw(), d.syncMarks())...)
 }
 
 func wantsNAT(s lb.State) bool {
@@ -54,13 +66,8 @@ func wantsNAT(s lb.State) bool {
 }
 
 func (c *change) prepare() error {
-	seen := map[lb.VIP]bool{}
 	for i := range c.want.Services {
 		w := &c.want.Services[i]
-		if seen[w.Service.VIP] {
-			return fmt.Errorf("service %s: VIP %s is used twice", w.Service.Name, w.Service.VIP)
-		}
-		seen[w.Service.VIP] = true
 		if err := c.prepareService(w); err != nil {
 			return fmt.Errorf("service %s: %w", w.Service.Name, err)
 		}
@@ -76,6 +83,14 @@ func (c *change) prepareService(w *lb.ServiceState) error {
 	if err != nil {
 		return err
 	}
+	if s.round == c.d.round {
+		return fmt.Errorf("VIP %s is used twice", w.Service.VIP)
+	}
+	s.round = c.d.round
+	slots := c.slots(w)
+	if s.holds(w, slots) {
+		return nil
+	}
 	ids := make([]uint32, len(w.Backends))
 	for i, b := range w.Backends {
 		if ids[i], err = c.backend(s, w.Service.Forward, b); err != nil {
@@ -86,14 +101,30 @@ func (c *change) prepareService(w *lb.ServiceState) error {
 	if err != nil {
 		return err
 	}
-	table, slots, err := c.table(s, w)
+	table, err := c.table(s, w, slots)
 	if err != nil {
 		return err
 	}
-	c.commit = append(c.commit, func() error {
-		return c.d.publish(s, w.Service.Forward, table, members, slots)
-	})
+	c.commit = append(c.commit, placement{s, w, slots, table, members})
 	return nil
+}
+
+// slots are the entries of a service's table, none for l7.
+func (c *change) slots(w *lb.ServiceState) []uint32 {
+	if w.Service.Forward == lb.L7 {
+		return nil
+	}
+	return c.want.Tables[w.Table].Slots
+}
+
+// holds tells whether this very state was published for the service before.
+func (s *service) holds(w *lb.ServiceState, slots []uint32) bool {
+	return s.published && !s.removed && s.forward == w.Service.Forward &&
+		sameMemory(s.backends, w.Backends) && sameMemory(s.slots, slots)
+}
+
+func sameMemory[T any](a, b []T) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
 }
 
 // service finds the VIP's entry or takes a free one.
@@ -124,10 +155,7 @@ func (c *change) backend(s *service, forward lb.Forward, w lb.BackendState) (uin
 	id, ok := s.ids[key]
 	if ok {
 		b := c.r.backends[id]
-		if b.hop != w.Hop {
-			c.d.writeHop(id, w.Hop)
-			b.hop = w.Hop
-		}
+		c.hop(b, w.Hop)
 		return id, nil
 	}
 	if id, ok = c.r.freeID.take(); !ok {
@@ -140,6 +168,13 @@ func (c *change) backend(s *service, forward lb.Forward, w lb.BackendState) (uin
 	c.nat = c.nat || forward.Translates()
 	c.undo = append(c.undo, func() { c.d.freeBackend(b) })
 	return id, nil
+}
+
+func (c *change) hop(b *backend, to lb.NextHop) {
+	if from := b.hop; from != to {
+		c.d.writeHop(b, to)
+		c.undo = append(c.undo, func() { c.d.writeHop(b, from) })
+	}
 }
 
 // region finds an arena region with this content at `have`, or writes one.
@@ -161,30 +196,25 @@ func (c *change) region(have, head uint32, entries []uint32) (uint32, error) {
 }
 
 // table is region for a table, which services share.
-func (c *change) table(s *service, w *lb.ServiceState) (uint32, *uint32, error) {
+func (c *change) table(s *service, w *lb.ServiceState, slots []uint32) (uint32, error) {
 	if w.Service.Forward == lb.L7 {
 		if s.table != 0 {
 			c.share(0)
 		}
-		return 0, nil, nil
+		return 0, nil
 	}
-	t := c.want.Tables[w.Table]
-	var slots *uint32
-	if len(t.Slots) > 0 {
-		slots = &t.Slots[0]
-	}
-	if slots != nil && slots == s.slots {
-		return s.table, slots, nil
+	if len(slots) > 0 && sameMemory(slots, s.slots) {
+		return s.table, nil
 	}
 	if at, ok := c.tables[w.Table]; ok {
 		c.share(at)
-		return at, slots, nil
+		return at, nil
 	}
-	at, err := c.region(s.table, tableHead(t), t.Slots)
+	at, err := c.region(s.table, tableHead(c.want.Tables[w.Table]), slots)
 	if err == nil && at != s.table {
 		c.tables[w.Table] = at
 	}
-	return at, slots, err
+	return at, err
 }
 
 // share holds a region for one more service.
@@ -193,48 +223,56 @@ func (c *change) share(at uint32) {
 	c.undo = append(c.undo, func() { c.r.arena.release(at) })
 }
 
-// publish switches a service to its new table and members.
-func (d *DataPlane) publish(s *service, forward lb.Forward, table, members uint32, slots *uint32) error {
+// publish switches a service to its new table and members, and retires the
+// backends that it no longer sends to.
+func (d *DataPlane) publish(p placement) error {
+	s, forward := p.service, p.want.Service.Forward
 	raw := &d.mem.services[s.index]
 	raw.Forward = uint8(forward)
-	atomic.StoreUint64(&raw.Ref, uint64(members)<<32|uint64(table))
-	if table != s.table {
+	atomic.StoreUint64(&raw.Ref, uint64(p.members)<<32|uint64(p.table))
+	if p.members != s.members && !s.removed { // else they are retired, or freed
+		d.retire(s.members)
+	}
+	d.registry.revive(p.members)
+	if p.table != s.table {
 		d.limbo = append(d.limbo, s.table)
 	}
-	if members != s.members {
+	if p.members != s.members {
 		d.limbo = append(d.limbo, s.members)
 	}
-	s.table, s.members, s.slots, s.forward = table, members, slots, forward
+	s.table, s.members, s.forward = p.table, p.members, forward
+	s.slots, s.backends, s.published = p.slots, p.want.Backends, true
 	if !s.removed {
 		return nil
 	}
 	if err := d.maps.Vips.Put(vipKey(s.vip), uint32(s.index)); err != nil {
 		return fmt.Errorf("publish VIP %s: %w", s.vip, err)
 	}
-	s.removed = false
+	s.removed, d.marked = false, false
 	return nil
 }
 
-// retire takes out of service what the state no longer names.
-func (c *change) retire() error {
-	wanted := map[lb.VIP]bool{}
-	members := map[uint32]bool{}
-	for _, w := range c.want.Services {
-		wanted[w.Service.VIP] = true
-		for _, id := range c.r.arena.region(c.r.services[w.Service.VIP].members) {
-			members[id] = true
-		}
+// retire lets the backends of a member list finish their flows.
+func (d *DataPlane) retire(members uint32) {
+	for _, id := range d.registry.arena.region(members) {
+		d.registry.retire(id)
+		d.retiring = true
 	}
+}
+
+// withdraw takes the services out that the state of this round does not name.
+func (d *DataPlane) withdraw() error {
 	var errs []error
-	for vip, s := range c.r.services {
-		if !wanted[vip] && !s.removed {
-			errs = append(errs, c.d.maps.Vips.Delete(vipKey(vip)))
-			s.removed = true
+	for vip, s := range d.registry.services {
+		if s.round == d.round || s.removed {
+			continue
 		}
-	}
-	for id, b := range c.r.backends {
-		c.d.retiring = c.d.retiring || !b.retired && !members[id]
-		b.retired = !members[id]
+		if err := d.maps.Vips.Delete(vipKey(vip)); err != nil {
+			errs = append(errs, fmt.Errorf("withdraw VIP %s: %w", vip, err))
+			continue
+		}
+		s.removed, d.marked = true, false
+		d.retire(s.members)
 	}
 	return errors.Join(errs...)
 }

@@ -1,7 +1,9 @@
 package dataplane
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 
 	"weir/bpf"
@@ -20,25 +22,38 @@ const (
 // table without entries.
 type arena struct {
 	words []uint32
-	used  []extent // by offset, disjoint
-	refs  map[uint32]int
+	gaps  []extent       // what is free, by offset; none touches another
+	refs  map[uint32]int // by offset of the region
 }
 
 type extent struct{ at, size uint32 }
 
-func newArena(words []uint32) *arena {
-	return &arena{words: words, used: []extent{{0, 1}}, refs: map[uint32]int{0: 1}}
+func (e extent) end() uint32 { return e.at + e.size }
+
+// newArena takes over the regions that held names, once for each reference.
+func newArena(words []uint32, held []uint32) *arena {
+	a := &arena{words: words, refs: map[uint32]int{0: 1}}
+	for _, at := range held {
+		a.refs[at]++
+	}
+	free := uint32(0) // nothing from here on is known to be in use
+	for _, at := range slices.Sorted(maps.Keys(a.refs)) {
+		if at > free {
+			a.gaps = append(a.gaps, extent{free, at - free})
+		}
+		free = at + a.size(at)
+	}
+	if end := uint32(len(words)); free < end {
+		a.gaps = append(a.gaps, extent{free, end - free})
+	}
+	return a
 }
 
-// hold counts one more reference to the region at an offset, which it learns
-// of if it is new.
-func (a *arena) hold(at uint32) {
-	if a.refs[at]++; a.refs[at] > 1 {
-		return
-	}
-	i := a.search(at)
-	a.used = slices.Insert(a.used, i, extent{at, 1 + a.words[at]&tableSizeMask})
-}
+// size is how many words a region takes.
+func (a *arena) size(at uint32) uint32 { return 1 + a.words[at]&tableSizeMask }
+
+// hold counts one more reference to a region.
+func (a *arena) hold(at uint32) { a.refs[at]++ }
 
 // release gives a reference up. The caller waits out running programs first.
 func (a *arena) release(at uint32) {
@@ -46,39 +61,47 @@ func (a *arena) release(at uint32) {
 		return
 	}
 	delete(a.refs, at)
-	i := a.search(at)
-	a.used = slices.Delete(a.used, i, i+1)
+	a.free(extent{at, a.size(at)})
 }
 
-func (a *arena) search(at uint32) int {
-	i, _ := slices.BinarySearchFunc(a.used, at, func(e extent, at uint32) int { return int(e.at) - int(at) })
-	return i
+// free adds a gap and joins it with those that it touches.
+func (a *arena) free(e extent) {
+	i, _ := slices.BinarySearchFunc(a.gaps, e, func(a, b extent) int { return cmp.Compare(a.at, b.at) })
+	from, to := i, i
+	if i > 0 && a.gaps[i-1].end() == e.at {
+		from--
+		e = extent{a.gaps[from].at, a.gaps[from].size + e.size}
+	}
+	if i < len(a.gaps) && e.end() == a.gaps[i].at {
+		e.size += a.gaps[i].size
+		to++
+	}
+	a.gaps = slices.Replace(a.gaps, from, to, e)
 }
 
 // place writes a region into the first gap that takes it and returns its
 // offset, with one reference.
 func (a *arena) place(head uint32, entries []uint32) (uint32, error) {
 	size := uint32(len(entries)) + 1
-	at := uint32(0)
-	for i, e := range a.used {
-		at = e.at + e.size
-		next := uint32(len(a.words))
-		if i+1 < len(a.used) {
-			next = a.used[i+1].at
-		}
-		if next-at >= size {
-			a.words[at] = head
-			copy(a.words[at+1:], entries)
-			a.hold(at)
-			return at, nil
-		}
+	i := slices.IndexFunc(a.gaps, func(g extent) bool { return g.size >= size })
+	if i < 0 {
+		return 0, fmt.Errorf("no room for a table of %d entries: %d of %d are in use or fragmented: raise limits.table_entries (needs `weir unload`)", len(entries), a.inUse(), len(a.words))
 	}
-	return 0, fmt.Errorf("no room for a table of %d entries: %d of %d are in use or fragmented: raise limits.table_entries (needs `weir unload`)", len(entries), a.inUse(), len(a.words))
+	g := &a.gaps[i]
+	at := g.at
+	a.words[at] = head
+	copy(a.words[at+1:], entries)
+	a.refs[at] = 1
+	if g.at, g.size = g.at+size, g.size-size; g.size == 0 {
+		a.gaps = slices.Delete(a.gaps, i, i+1)
+	}
+	return at, nil
 }
 
-func (a *arena) inUse() (n uint32) {
-	for _, e := range a.used {
-		n += e.size
+func (a *arena) inUse() int {
+	n := len(a.words)
+	for _, g := range a.gaps {
+		n -= int(g.size)
 	}
 	return n
 }

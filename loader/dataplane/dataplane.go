@@ -53,9 +53,12 @@ type DataPlane struct {
 	registry *registry
 	idle     [flowStates]uint16
 	drifts   map[uint32]drift
-	limbo    []uint32 // arena regions replaced, maybe still being read
-	retiring bool     // backends were retired since the last reclaim
-	sample   uint32   // of the event stream; 0: nobody listens
+	limbo    []uint32                   // arena regions replaced, maybe still being read
+	retiring bool                       // backends were retired since the last reclaim
+	round    uint64                     // counts Applies
+	reals    map[bpf.WeirRealKey]uint32 // what the map holds; nil: not known
+	marked   bool                       // vips has the marks that it needs
+	sample   uint32                     // of the event stream; 0: nobody listens
 
 	listening sync.Mutex // held by the one Events call
 }

@@ -33,7 +33,7 @@ func (d *DataPlane) writeBackend(b *backend) {
 	case b.key.forward.Tunnel() && raw.Family == 4:
 		raw.IpDelta = outerSum(b.key.endpoint.Addr())
 	}
-	d.writeHop(b.id, b.hop)
+	d.writeHop(b, b.hop)
 	raw.Forward = uint8(b.key.forward)
 }
 
@@ -61,8 +61,9 @@ func outerSum(to netip.Addr) uint16 {
 // writeHop changes where frames leave. A packet may see the new address with
 // the old interface for an instant; it is lost as if it had been on the wire
 // when the hop changed.
-func (d *DataPlane) writeHop(id uint32, h lb.NextHop) {
-	raw := &d.mem.backends[id]
+func (d *DataPlane) writeHop(b *backend, h lb.NextHop) {
+	b.hop = h
+	raw := &d.mem.backends[b.id]
 	raw.DstMac, raw.SrcMac, raw.Mtu = h.DstMAC, h.SrcMAC, uint16(min(h.MTU, math.MaxUint16))
 	if h.Resolved() {
 		raw.Ifindex = uint32(h.IfIndex)
@@ -82,8 +83,11 @@ func (d *DataPlane) clearCounters(id uint32) {
 func (d *DataPlane) freeBackend(b *backend) {
 	d.mem.backends[b.id].Forward = 0
 	delete(d.registry.backends, b.id)
+	delete(d.registry.retired, b.id)
 	delete(d.drifts, b.id)
-	delete(b.service.ids, b.key)
+	if b.service.ids[b.key] == b.id { // else it came back under another
+		delete(b.service.ids, b.key)
+	}
 	d.registry.freeID.give(b.id)
 }
 

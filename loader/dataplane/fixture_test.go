@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,7 +14,7 @@ import (
 // testConfig is small enough to fill, with pins of its own.
 func testConfig(t *testing.T) lb.Config {
 	t.Helper()
-	dir := filepath.Join("/sys/fs/bpf", "weir-test-"+filepath.Base(t.TempDir())+"-"+t.Name()[len("Test"):])
+	dir := filepath.Join("/sys/fs/bpf", "weir-test-"+filepath.Base(t.TempDir())+"-"+strings.ReplaceAll(t.Name()[len("Test"):], "/", "-"))
 	t.Cleanup(func() {
 		if _, err := Unload(dir, true); err != nil {
 			t.Errorf("clean up %s: %v", dir, err)

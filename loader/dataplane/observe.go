@@ -1,9 +1,11 @@
 package dataplane
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 	"sync/atomic"
@@ -62,9 +64,17 @@ func verdictOf(r bpf.WeirReason) string {
 
 // Counters reads all counters. Backends are in the order of their ids.
 func (d *DataPlane) Counters() (lb.Counters, error) {
+	out := lb.Counters{Backends: d.backendCounters()}
+	slices.SortFunc(out.Backends, func(a, b lb.BackendCounters) int { return cmp.Compare(a.ID, b.ID) })
+	var err error
+	out.Reasons, err = d.reasons()
+	return out, err
+}
+
+func (d *DataPlane) backendCounters() []lb.BackendCounters {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	var out lb.Counters
+	all := make([]lb.BackendCounters, 0, len(d.registry.backends))
 	for id, b := range d.registry.backends {
 		c := lb.BackendCounters{
 			VIP: b.service.vip, Endpoint: b.key.endpoint, ID: id, Retired: b.retired,
@@ -79,12 +89,9 @@ func (d *DataPlane) Counters() (lb.Counters, error) {
 			c.ReplyPackets += atomic.LoadUint64(&s.ReplyPackets)
 			c.ReplyBytes += atomic.LoadUint64(&s.ReplyBytes)
 		}
-		out.Backends = append(out.Backends, c)
+		all = append(all, c)
 	}
-	sort.Slice(out.Backends, func(i, j int) bool { return out.Backends[i].ID < out.Backends[j].ID })
-	var err error
-	out.Reasons, err = d.reasons()
-	return out, err
+	return all
 }
 
 func (d *DataPlane) reasons() ([]lb.ReasonCount, error) {
@@ -109,6 +116,16 @@ type owner struct {
 	endpoint netip.AddrPort
 }
 
+// owner is zero for an id that is not in use.
+func (d *DataPlane) owner(id uint32) owner {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if b := d.registry.backends[id]; b != nil {
+		return owner{b.service.vip, b.key.endpoint}
+	}
+	return owner{}
+}
+
 func (d *DataPlane) owners() map[uint32]owner {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -127,7 +144,7 @@ func (d *DataPlane) Flows(yield func(lb.Flow) bool) error {
 	for set := range d.mem.flows {
 		for slot := range d.mem.flows[set].Word {
 			word := atomic.LoadUint64(&d.mem.flows[set].Word[slot])
-			if word != 0 && !yield(d.flow(uint32(set), slot, word, now, owners)) {
+			if word != 0 && !yield(d.flow(uint32(set), slot, word, now, owners[flowID(word)])) {
 				return nil
 			}
 		}
@@ -135,8 +152,7 @@ func (d *DataPlane) Flows(yield func(lb.Flow) bool) error {
 	return nil
 }
 
-func (d *DataPlane) flow(set uint32, slot int, word uint64, now uint32, owners map[uint32]owner) lb.Flow {
-	o := owners[flowID(word)]
+func (d *DataPlane) flow(set uint32, slot int, word uint64, now uint32, o owner) lb.Flow {
 	return lb.Flow{
 		Set: set, Slot: uint8(slot), Tag: uint32(word >> flowTagShift),
 		State: stateNames[flowState(word)],
@@ -159,7 +175,7 @@ func (d *DataPlane) FindFlow(k lb.FlowKey) (lb.Flow, bool, error) {
 	for slot := range d.mem.flows[set].Word {
 		word := atomic.LoadUint64(&d.mem.flows[set].Word[slot])
 		if word != 0 && uint32(word>>flowTagShift) == tag {
-			return d.flow(set, slot, word, d.clock.now(), d.owners()), true, nil
+			return d.flow(set, slot, word, d.clock.now(), d.owner(flowID(word))), true, nil
 		}
 	}
 	return lb.Flow{}, false, nil

@@ -14,6 +14,7 @@ type registry struct {
 	services map[lb.VIP]*service
 	indexes  map[uint16]*service // by index, those removed and not yet free included
 	backends map[uint32]*backend // by id
+	retired  map[uint32]*backend // those of them that only finish their flows
 	freeSvc  idPool
 	freeID   idPool
 	arena    *arena
@@ -27,8 +28,13 @@ type service struct {
 	table   uint32 // arena offsets
 	members uint32
 	ids     map[backendKey]uint32
-	slots   *uint32 // first slot of the lb.Table that was applied last
 	removed bool
+	round   uint64 // the last Apply that named it
+
+	// What was published last by this process, if anything was.
+	published bool
+	slots     []uint32
+	backends  []lb.BackendState
 }
 
 // backendKey tells the backends of one service apart. Another forwarding mode
@@ -88,9 +94,9 @@ func readRegistry(maps *bpf.WeirMaps, mem *memory) (*registry, error) {
 		services: map[lb.VIP]*service{},
 		indexes:  map[uint16]*service{},
 		backends: map[uint32]*backend{},
+		retired:  map[uint32]*backend{},
 		freeSvc:  newIDPool(uint32(len(mem.services)) - 1),
 		freeID:   newIDPool(uint32(len(mem.backends)) - 1),
-		arena:    newArena(mem.arena),
 	}
 	var key bpf.WeirVipKey
 	var index uint32
@@ -103,6 +109,7 @@ func readRegistry(maps *bpf.WeirMaps, mem *memory) (*registry, error) {
 	if err := it.Err(); err != nil {
 		return nil, fmt.Errorf("read pinned map vips: %w", err)
 	}
+	r.arena = newArena(mem.arena, r.regions())
 	for id := range mem.backends {
 		if b := &mem.backends[id]; b.Forward != 0 {
 			r.readBackend(b, uint32(id))
@@ -125,8 +132,15 @@ func (r *registry) readService(mem *memory, index uint16) {
 	r.services[s.vip] = s
 	r.indexes[index] = s
 	r.freeSvc.hold(uint32(index))
-	r.arena.hold(s.table)
-	r.arena.hold(s.members)
+}
+
+// regions are what the services hold of the arena, once for each reference.
+func (r *registry) regions() []uint32 {
+	all := make([]uint32, 0, 2*len(r.services))
+	for _, s := range r.services {
+		all = append(all, s.table, s.members)
+	}
+	return all
 }
 
 func (r *registry) readBackend(raw *bpf.WeirBackend, id uint32) {
@@ -138,6 +152,8 @@ func (r *registry) readBackend(raw *bpf.WeirBackend, id uint32) {
 		if r.indexes[raw.Service] == nil {
 			r.indexes[raw.Service] = s
 			r.freeSvc.hold(uint32(raw.Service))
+			r.arena.hold(s.table)
+			r.arena.hold(s.members)
 		}
 	}
 	b := &backend{
@@ -145,21 +161,38 @@ func (r *registry) readBackend(raw *bpf.WeirBackend, id uint32) {
 		key:     backendKey{netip.AddrPortFrom(addrOf(raw.Addr.Word), wirePort(raw.Port)), lb.Forward(raw.Forward)},
 		service: s,
 		hop:     lb.NextHop{IfIndex: int(raw.Ifindex), SrcMAC: raw.SrcMac, DstMAC: raw.DstMac, MTU: int(raw.Mtu)},
-		retired: true,
 	}
-	r.backends[id] = b
+	r.backends[id], s.ids[b.key] = b, id
+	r.retire(id)
 	r.freeID.hold(id)
 }
 
-// adoptMembers un-retires the backends that a member list names.
+// retire marks a backend that takes no more flows.
+func (r *registry) retire(id uint32) {
+	if b := r.backends[id]; b != nil {
+		b.retired, r.retired[id] = true, b
+	}
+}
+
+// revive undoes retire for the backends of a member list.
+func (r *registry) revive(members uint32) {
+	for _, id := range r.arena.region(members) {
+		if b := r.retired[id]; b != nil {
+			b.retired = false
+			delete(r.retired, id)
+		}
+	}
+}
+
+// adoptMembers revives the backends that a member list names.
 func (r *registry) adoptMembers() {
 	for _, s := range r.services {
 		for _, id := range r.arena.region(s.members) {
 			if b := r.backends[id]; b != nil && b.service == s {
-				b.retired = false
 				s.ids[b.key] = id
 			}
 		}
+		r.revive(s.members)
 	}
 }
 

@@ -137,8 +137,8 @@ func (d *DataPlane) expire(at *uint64, word uint64, now uint32) bool {
 func (d *DataPlane) freeRetired(refs []bool) error {
 	var free []*backend
 	nat := false
-	for id, b := range d.registry.backends {
-		if b.retired && !refs[id] {
+	for id, b := range d.registry.retired {
+		if !refs[id] {
 			free = append(free, b)
 			nat = nat || b.key.forward.Translates()
 		}
@@ -151,7 +151,7 @@ func (d *DataPlane) freeRetired(refs []bool) error {
 	for _, b := range free {
 		d.freeBackend(b)
 	}
-	for _, s := range d.registry.services {
+	for _, s := range d.registry.indexes {
 		if s.removed && len(s.ids) == 0 {
 			d.freeService(s)
 		}

@@ -3,8 +3,11 @@ package dataplane
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync/atomic"
+
+	"github.com/cilium/ebpf"
 
 	"weir/bpf"
 	"weir/loader/lb"
@@ -83,37 +86,79 @@ func (d *DataPlane) flagShared(owners map[bpf.WeirRealKey][]uint32) {
 // writeReals keeps the id that a real is registered for as long as it exists:
 // flows from before it was shared are that id's.
 func (d *DataPlane) writeReals(owners map[bpf.WeirRealKey][]uint32) error {
-	var key bpf.WeirRealKey
-	var id uint32
-	var gone []bpf.WeirRealKey
-	it := d.maps.Reals.Iterate()
-	for it.Next(&key, &id) {
-		switch ids := owners[key]; {
-		case len(ids) == 0:
+	var gone, fresh []bpf.WeirRealKey
+	var ids []uint32 // of fresh
+	have, err := d.readReals()
+	if err != nil {
+		return err
+	}
+	for key := range have {
+		if len(owners[key]) == 0 {
 			gone = append(gone, key)
-		case slices.Contains(ids, id):
-			delete(owners, key)
 		}
 	}
-	if err := it.Err(); err != nil {
-		return fmt.Errorf("read map reals: %w", err)
+	for key, of := range owners {
+		if id, known := have[key]; !known || !slices.Contains(of, id) {
+			fresh, ids = append(fresh, key), append(ids, slices.Min(of))
+		}
 	}
-	var errs []error
-	for _, key := range gone {
-		errs = append(errs, d.maps.Reals.Delete(key))
-	}
-	for key, ids := range owners {
-		errs = append(errs, d.maps.Reals.Put(key, slices.Min(ids)))
-	}
-	if err := errors.Join(errs...); err != nil {
+	if err := errors.Join(deleteAll(d.maps.Reals, gone), putAll(d.maps.Reals, fresh, ids)); err != nil {
 		return fmt.Errorf("write map reals: %w", err)
 	}
+	for _, key := range gone {
+		delete(have, key)
+	}
+	for i, key := range fresh {
+		have[key] = ids[i]
+	}
+	d.reals = have
 	return nil
+}
+
+// readReals gives what the map reals holds; writeReals puts it back into
+// d.reals once it is written.
+func (d *DataPlane) readReals() (map[bpf.WeirRealKey]uint32, error) {
+	have := d.reals
+	d.reals = nil
+	if have != nil {
+		return have, nil
+	}
+	have = map[bpf.WeirRealKey]uint32{}
+	var key bpf.WeirRealKey
+	var id uint32
+	it := d.maps.Reals.Iterate()
+	for it.Next(&key, &id) {
+		have[key] = id
+	}
+	if err := it.Err(); err != nil {
+		return nil, fmt.Errorf("read map reals: %w", err)
+	}
+	return have, nil
+}
+
+// putAll writes entries of a hash map in one system call (Linux 5.6).
+func putAll[K, V any](m *ebpf.Map, keys []K, values []V) error {
+	if len(keys) == 0 {
+		return nil
+	}
+	_, err := m.BatchUpdate(keys, values, nil)
+	return err
+}
+
+func deleteAll[K any](m *ebpf.Map, keys []K) error {
+	if len(keys) == 0 {
+		return nil
+	}
+	_, err := m.BatchDelete(keys, nil)
+	return err
 }
 
 // syncMarks keeps one entry in vips for each address, and each address and
 // protocol, that has services.
 func (d *DataPlane) syncMarks() error {
+	if d.marked {
+		return nil
+	}
 	want := map[bpf.WeirVipKey]bool{}
 	for vip, s := range d.registry.services {
 		if s.removed {
@@ -138,15 +183,11 @@ func (d *DataPlane) syncMarks() error {
 		}
 		delete(want, key)
 	}
-	errs := []error{it.Err()}
-	for _, key := range gone {
-		errs = append(errs, d.maps.Vips.Delete(key))
-	}
-	for key := range want {
-		errs = append(errs, d.maps.Vips.Put(key, uint32(0)))
-	}
-	if err := errors.Join(errs...); err != nil {
+	fresh := slices.Collect(maps.Keys(want))
+	err := errors.Join(it.Err(), deleteAll(d.maps.Vips, gone), putAll(d.maps.Vips, fresh, make([]uint32, len(fresh))))
+	if err != nil {
 		return fmt.Errorf("write map vips: %w", err)
 	}
+	d.marked = true
 	return nil
 }
