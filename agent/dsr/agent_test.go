@@ -149,6 +149,9 @@ func TestAfterACrash(t *testing.T) {
 		if got := l.onLoopback(t); !slices.Equal(got, []netip.Addr{vip4, vip6}) {
 			t.Errorf("on lo: %v", got)
 		}
+		if got := l.sysctl(t, "ipv4/conf/all/arp_ignore") + l.sysctl(t, "ipv4/conf/eth0/arp_announce"); got != "12" {
+			t.Errorf("arp_ignore and arp_announce are %s", got)
+		}
 		l.must(t, l.close(a))
 		l.unchanged(t, before)
 	})
