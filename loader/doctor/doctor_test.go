@@ -124,6 +124,10 @@ var nodes = []broken{
 	}},
 	{"routed VIP on another host", func(n *node) { n.owners = map[netip.Addr][]MAC{vip: {{2, 9, 9, 9, 9, 9}}} }, []string{"warning owners 192.0.2.1: ip addr del 192.0.2.1/32 dev DEV"}},
 	{"VIP announced by a backend", func(n *node) { n.onLink(); n.owners = map[netip.Addr][]MAC{vip: {hopTo(11).DstMAC}} }, []string{"error owners 192.0.2.1: sysctl -w net/ipv4/conf/all/arp_ignore=1"}},
+	{"snat source on another host", func(n *node) {
+		n.config.SNAT.Source4 = []netip.Addr{netip.MustParseAddr("10.0.0.5")}
+		n.owners = map[netip.Addr][]MAC{n.config.SNAT.Source4[0]: {{2, 9, 9, 9, 9, 9}}}
+	}, []string{"error owners 10.0.0.5: ip addr del 10.0.0.5/32 dev DEV"}},
 	{"VIP that nobody answers for", func(n *node) { n.onLink() }, []string{"warning owners 192.0.2.1: ip addr add 192.0.2.1/32 dev lo"}},
 
 	{"no neighbour", func(n *node) { n.hops[backend1] = Hop{Reason: "no answer"} }, []string{"error neighbours web/10.0.0.11:80: ip route get 10.0.0.11"}},
@@ -145,6 +149,9 @@ var nodes = []broken{
 	{"backends at 90 %", func(n *node) { n.daemon.Backends[0].Services = make([]wire.BackendTraffic, 18) }, nil},
 	{"tables nearly full", func(n *node) { n.config.Limits.TableEntries = 13 }, []string{"warning limits limits.table_entries: set limits.table_entries to 26"}},
 	{"flows nearly full", func(n *node) { n.daemon.Status.Flows.ByState = map[string]uint64{"embryonic": 500, "established": 401} }, []string{"warning limits limits.flows: set limits.flows to 2000"}},
+	{"snat exhausted", func(n *node) {
+		n.daemon.Status.Reasons = []lb.ReasonCount{{Reason: "snat_exhausted", Verdict: "drop", Packets: 9}, {Reason: "ttl", Verdict: "drop", Packets: 9}}
+	}, []string{"warning limits snat: add to snat.addresses"}},
 	{"flows not stored", func(n *node) { n.daemon.Status.Totals.Unstored = 1 }, []string{"warning limits flow table: set limits.flows to 2000"}},
 }
 

@@ -41,12 +41,15 @@ func checkLimit(name string, used, limit uint64) Finding {
 	return warning(where, raise(name, 2*limit), "%d of %d used: nothing can grow much", used, limit)
 }
 
+// anew makes the maps again.
+const anew = "systemctl stop weir; weir unload && systemctl start weir # flows are lost"
+
 // raise is how a limit is changed: the maps must be made anew.
 func raise(name string, to uint64) string {
 	if name == "backends" {
 		to = min(to, lb.MaxBackends)
 	}
-	return fmt.Sprintf("set limits.%s to %d in the configuration; systemctl stop weir; weir unload && systemctl start weir # flows are lost", name, to)
+	return fmt.Sprintf("set limits.%s to %d in the configuration; %s", name, to, anew)
 }
 
 // pairs counts the (service, backend) pairs in use, draining ones included.
@@ -73,10 +76,19 @@ func flowsUsed(d *Daemon) uint64 {
 // rest of such a flow to the same backend until the pool changes; other
 // algorithms do not.
 func checkPressure(s Subject) []Finding {
-	if s.Daemon == nil || s.Daemon.Status.Totals.Unstored == 0 {
+	if s.Daemon == nil {
 		return nil
 	}
-	t := s.Daemon.Status.Totals
-	return []Finding{warning("flow table", raise("flows", 2*uint64(s.Config.Limits.Flows)),
-		"%d packets of %d were forwarded with no room to store their flow", t.Unstored, t.Packets)}
+	var all []Finding
+	if t := s.Daemon.Status.Totals; t.Unstored > 0 {
+		all = append(all, warning("flow table", raise("flows", 2*uint64(s.Config.Limits.Flows)),
+			"%d packets of %d were forwarded with no room to store their flow", t.Unstored, t.Packets))
+	}
+	for _, r := range s.Daemon.Status.Reasons {
+		if r.Verdict == "drop" && r.Reason == "snat_exhausted" && r.Packets > 0 {
+			all = append(all, warning("snat", "add to snat.addresses in the configuration; "+anew,
+				"%d packets of new flows were dropped: all sources they might have were in use", r.Packets))
+		}
+	}
+	return all
 }

@@ -18,24 +18,25 @@ type owners interface {
 	Addresses() (map[netip.Addr]string, error)
 }
 
-// checkOwners asks the networks of all interfaces who else has a VIP.
+// checkOwners asks the networks of all interfaces who else has a VIP or an
+// address that snat takes sources from.
 func checkOwners(ctx context.Context, c lb.Config, links []Link, hops map[netip.Addr]Hop, h owners) []Finding {
 	own, err := h.Addresses()
 	if err != nil {
 		return []Finding{blind("addresses", err)}
 	}
-	vips, backends := vipAddrs(c), names(c, hops)
+	addrs, backends := claimed(c), names(c, hops)
 	var all []Finding
 	for _, l := range links {
 		if !l.Up || !l.Carrier || l.MAC == (MAC{}) {
 			continue
 		}
-		found, err := h.Owners(ctx, l, vips)
+		found, err := h.Owners(ctx, l, addrs)
 		if err != nil {
 			all = append(all, blind(l.Name, err))
 			continue
 		}
-		for _, vip := range vips {
+		for _, vip := range addrs {
 			all = append(all, judgeOwners(l, vip, found[vip], own[vip] != "", backends)...)
 		}
 	}
@@ -45,10 +46,13 @@ func checkOwners(ctx context.Context, c lb.Config, links []Link, hops map[netip.
 	return atMost(all)
 }
 
-func vipAddrs(c lb.Config) []netip.Addr {
+func claimed(c lb.Config) []netip.Addr {
 	set := map[netip.Addr]bool{}
 	for _, s := range c.Services {
 		set[s.VIP.Addr] = true
+	}
+	for _, a := range append(slices.Clone(c.SNAT.Source4), c.SNAT.Source6...) {
+		set[a] = true
 	}
 	return slices.SortedFunc(maps.Keys(set), netip.Addr.Compare)
 }
@@ -76,16 +80,16 @@ func judgeOwners(l Link, vip netip.Addr, macs []MAC, ours bool, backends map[MAC
 			judge = fault
 		}
 		if name, ok := backends[mac]; ok {
-			all = append(all, judge(vip.String(), "sysctl -w net/ipv4/conf/all/arp_ignore=1 net/ipv4/conf/all/arp_announce=2 # on the backend; the VIP on its lo only",
-				"backend %s (%s) answers for the VIP on %s: traffic may go past weir", name, mac, l.Name))
+			all = append(all, judge(vip.String(), "sysctl -w net/ipv4/conf/all/arp_ignore=1 net/ipv4/conf/all/arp_announce=2 # on the backend; the address on its lo only",
+				"backend %s (%s) answers for this address on %s: traffic may go past weir", name, mac, l.Name))
 			continue
 		}
 		all = append(all, judge(vip.String(), fmt.Sprintf("ip addr del %s dev DEV # on the host with MAC address %s", hostPrefix(vip), mac),
-			"another host, %s, answers for the VIP on %s: traffic may go past weir", mac, l.Name))
+			"another host, %s, answers for this address on %s: traffic may go past weir", mac, l.Name))
 	}
 	if len(macs) == 0 && !ours && onLink(l, vip) {
 		all = append(all, warning(vip.String(), "ip addr add "+hostPrefix(vip)+" dev lo",
-			"the VIP is in the network of %s, and nobody answers for it: hosts there do not find it", l.Name))
+			"it is in the network of %s, and nobody answers for it: hosts there do not find it", l.Name))
 	}
 	return all
 }

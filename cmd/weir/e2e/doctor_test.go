@@ -78,7 +78,7 @@ func TestDoctor(t *testing.T) {
 				t.Fatal(err)
 			}
 		},
-		want: doctor.Finding{Severity: doctor.Warning, Check: "owners", Where: "198.51.100.10", What: "another host, 02:77:65:69:48:02, answers for the VIP on eth0",
+		want: doctor.Finding{Severity: doctor.Warning, Check: "owners", Where: "198.51.100.10", What: "another host, 02:77:65:69:48:02, answers for this address on eth0",
 			Remedy: "ip addr del 198.51.100.10/32 dev DEV # on the host with MAC address 02:77:65:69:48:02"},
 		mend: func(t *testing.T, l *lab) { inNS(t, l.Client, "ip addr del 198.51.100.10/32 dev eth0") },
 	}, {
