@@ -41,18 +41,14 @@ func ethernetCases() []packetCase {
 	}
 }
 
-// protocolCases: what is neither TCP nor UDP is passed, for a VIP too.
+// protocolCases: what is neither TCP nor UDP nor ICMP is passed, for a VIP too.
 func protocolCases(f family) []packetCase {
 	web := one(dsr(f.web, f.a))
-	echo := uint8(icmp)
-	if f.client.Addr().Is6() {
-		echo = icmp6
-	}
 	var out []packetCase
 	for _, p := range []struct {
 		name  string
 		proto uint8
-	}{{"ICMP", echo}, {"IGMP", 2}, {"GRE", 47}, {"ESP", 50}, {"AH", 51}, {"SCTP", 132}, {"IPIP", 4}, {"protocol 255", 255}} {
+	}{{"IGMP", 2}, {"GRE", 47}, {"ESP", 50}, {"AH", 51}, {"SCTP", 132}, {"IPIP", 4}, {"protocol 255", 255}} {
 		out = append(out,
 			packetCase{p.name + " to a VIP", web, list(packet(p.proto, f.client, at(f.web)).passed("not_vip").is(none))},
 			packetCase{p.name + " to a stranger", web, list(packet(p.proto, f.client, f.stranger).passed("not_vip").is(none))},
@@ -161,6 +157,8 @@ func header4Cases(mode func(lb.VIP, netip.Addr) target) []packetCase {
 		{"last fragment of UDP", services, fragment(q.frag(1))},
 		{"a fragment too short for TCP", services, fragment(packet(tcp, f.client, at(f.web)).with(nil).frag(0x2000).lying(atL3, 2, 0, 28))},
 		{"fragment of ICMP", services, list(packet(icmp, f.client, at(f.web)).frag(0x2000).passed("not_vip"))},
+		{"last fragment of ICMP", services, list(packet(icmp, f.client, at(f.web)).frag(3).passed("not_vip"))},
+		{"echo after options", services, list(packet(icmp, f.client, at(f.web)).ip4Options(1, 1, 1, 0).echoed())},
 		{"fragment of TCP where only UDP is served", one(dns), list(s.frag(0x2000).passed("not_vip"))},
 		{"fragment to a VIP of every port", one(mode(f.all, f.a)), list(
 			s.dest(port(f.all.Addr, 7)).frag(185).dropped("fragment"))},
@@ -190,8 +188,8 @@ func header6Cases(mode func(lb.VIP, netip.Addr) target) []packetCase {
 		{"six extensions, UDP", services, list(
 			q.ext(hopByHop, 0).ext(destinations, 0).ext(destinations, 0).ext(destinations, 0).ext(destinations, 0).ext(destinations, 0).
 				dropped("extensions").is(none))},
-		{"four extensions and ICMP", services, list(
-			packet(icmp6, f.client, at(f.web)).ext(hopByHop, 0).ext(destinations, 0).ext(destinations, 0).ext(destinations, 0).passed("not_vip"))},
+		{"echo after four extensions", services, list(
+			packet(icmp6, f.client, at(f.web)).ext(hopByHop, 0).ext(destinations, 0).ext(destinations, 0).ext(destinations, 0).echoed())},
 		{"no next header", services, list(packet(noNext, f.client, at(f.web)).passed("not_vip"))},
 		{"no next header after an extension", services, list(packet(noNext, f.client, at(f.web)).ext(destinations, 0).passed("not_vip"))},
 		{"authentication header", services, list(packet(51, f.client, at(f.web)).ext(hopByHop, 0).passed("not_vip"))},

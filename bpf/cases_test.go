@@ -21,6 +21,7 @@ func tables() []table {
 			table{f.name + " replies", replyCases(f)},
 			table{f.name + " shared reals", sharedCases(f)},
 			table{f.name + " protocols", protocolCases(f)},
+			table{f.name + " echo", echoCases(f)},
 			table{f.name + " lies", lyingCases(f)},
 			table{f.name + " loose", looseCases(f)},
 			table{f.name + " checksums", checksumCases(f)},

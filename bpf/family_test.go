@@ -88,6 +88,14 @@ func vip(s string) lb.VIP {
 // at is the address and port that clients send to.
 func at(v lb.VIP) netip.AddrPort { return netip.AddrPortFrom(v.Addr, v.Port) }
 
+// icmp is the family's ICMP.
+func (f family) icmp() uint8 {
+	if f.client.Addr().Is4() {
+		return icmp
+	}
+	return icmp6
+}
+
 func port(a netip.Addr, p uint16) netip.AddrPort { return netip.AddrPortFrom(a, p) }
 
 // target is a backend of a service and how it gets its packets.

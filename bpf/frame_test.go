@@ -48,6 +48,8 @@ type frame struct {
 	proto      uint8
 	hops       uint8
 	tos        uint8
+	ident      uint16 // IPv4
+	label      uint32 // IPv6
 	fragment   uint16 // IPv4: flags and offset as on the wire
 	options    []byte // IPv4, whole words
 	extensions []extension
@@ -93,10 +95,13 @@ var (
 func packet(proto uint8, from, to netip.AddrPort) frame {
 	f := frame{
 		dst: balancerMAC, src: gatewayMAC, from: from, to: to, proto: proto,
-		hops: 64, flags: ack, payload: []byte("a payload of odd length"),
+		ident: 0x1234, label: 0x54321, hops: 64, flags: ack, payload: []byte("a payload of odd length"),
 	}
-	if proto == icmp || proto == icmp6 {
-		f.payload = append([]byte{8, 0, 0, 0}, f.payload...)
+	switch proto {
+	case icmp:
+		return f.message(8, 0, 0x1234_0001, f.payload)
+	case icmp6:
+		return f.message(128, 0, 0x1234_0001, f.payload)
 	}
 	return f
 }
@@ -137,6 +142,12 @@ func (f frame) ext(kind uint8, words int) frame {
 		body[1] = byte(len(body) - 2)
 	}
 	f.extensions = append(slices.Clone(f.extensions), extension{kind, body})
+	return f
+}
+
+// message makes the frame ICMP of a type and code.
+func (f frame) message(kind, code uint8, rest uint32, data []byte) frame {
+	f.payload = append(binary.BigEndian.AppendUint32([]byte{kind, code, 0, 0}, rest), data...)
 	return f
 }
 
@@ -195,7 +206,7 @@ func (f frame) ip4(payload int) []byte {
 	b[0] = 0x40 | byte((20+len(f.options))/4)
 	b[1] = f.tos
 	binary.BigEndian.PutUint16(b[2:], uint16(20+len(f.options)+payload))
-	binary.BigEndian.PutUint16(b[4:], 0x1234)
+	binary.BigEndian.PutUint16(b[4:], f.ident)
 	binary.BigEndian.PutUint16(b[6:], f.fragment)
 	b[8], b[9] = f.hops, f.proto
 	copy(b[12:], f.from.Addr().AsSlice())
@@ -217,7 +228,7 @@ func (f frame) ip6(payload int) []byte {
 		next = e.kind
 	}
 	b := make([]byte, 40, 40+len(chain))
-	binary.BigEndian.PutUint32(b, 6<<28|uint32(f.tos)<<20|0x54321)
+	binary.BigEndian.PutUint32(b, 6<<28|uint32(f.tos)<<20|f.label)
 	binary.BigEndian.PutUint16(b[4:], uint16(len(chain)+payload))
 	b[6], b[7] = next, f.hops
 	copy(b[8:], f.from.Addr().AsSlice())
@@ -231,8 +242,25 @@ func (f frame) transport() []byte {
 		return f.tcp()
 	case udp:
 		return f.udp()
+	case icmp, icmp6:
+		return f.icmp()
 	}
 	return slices.Clone(f.payload)
+}
+
+// icmp sums a message, in IPv6 with its pseudo header (RFC 4443, 2.3).
+func (f frame) icmp() []byte {
+	b := slices.Clone(f.payload)
+	if len(b) < 4 {
+		return b
+	}
+	pseudo := uint16(0)
+	if f.proto == icmp6 {
+		pseudo = f.pseudo(len(b))
+	}
+	b[2], b[3] = 0, 0
+	binary.BigEndian.PutUint16(b[2:], ^f.add(pseudo, b))
+	return b
 }
 
 func (f frame) tcp() []byte {

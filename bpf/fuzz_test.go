@@ -77,12 +77,58 @@ func judge(services []service, in, out []byte, v verdict) string {
 	return judgeChange(in, out)
 }
 
+// judgeAnswer: an echo is turned round, with its checksum as right or as wrong
+// as it was.
+func judgeAnswer(in, out []byte, header int) string {
+	want := slices.Concat(in[6:12], in[:6], in[12:])
+	from, at := in[14:header], want[14:header]
+	if in[14]>>4 == 4 {
+		copy(at[12:], from[16:20])
+		copy(at[16:], from[12:16])
+	} else {
+		copy(at[8:], from[24:40])
+		copy(at[24:], from[8:24])
+	}
+	l4 := messageAt(in, header)
+	copy(want[l4:], out[l4:l4+4])
+	switch {
+	case !bytes.Equal(out, want):
+		return "more than an echo's type and checksum changed"
+	case int(in[l4])<<8|int(out[l4]) != map[byte]int{4: 8 << 8, 6: 128<<8 | 129}[in[14]>>4]:
+		return "no echo turned round"
+	case summed(in, l4) != summed(out, l4):
+		return "the checksum of the echo does not match the change"
+	}
+	return ""
+}
+
+// messageAt is where an ICMP message begins after IPv6 extension headers.
+func messageAt(b []byte, header int) int {
+	if b[14]>>4 == 4 {
+		return header
+	}
+	for next := b[20]; next != icmp6; {
+		next, header = b[header], header+8*(int(b[header+1])+1)
+	}
+	return header
+}
+
+// summed is what the checksum of an echo covers but the addresses, which are
+// the same.
+func summed(b []byte, l4 int) uint16 {
+	end := 14 + int(binary.BigEndian.Uint16(b[14+2:]))
+	if b[14]>>4 == 6 {
+		end = 14 + 40 + int(binary.BigEndian.Uint16(b[14+4:]))
+	}
+	return balance(b[l4:end])
+}
+
 // judgeChange: DSR changes MAC addresses. NAT changes an address, takes one
 // hop, and keeps checksums as right or as wrong as they were.
 func judgeChange(in, out []byte) string {
 	src, dst, _ := addresses(in)
 	newSrc, newDst, _ := addresses(out)
-	if src == newSrc && dst == newDst {
+	if src == newSrc && src != dst && dst == newDst {
 		if !bytes.Equal(in[12:], out[12:]) {
 			return "more than MAC addresses changed"
 		}
@@ -93,6 +139,8 @@ func judgeChange(in, out []byte) string {
 		hops, header = 14+8, 14+int(in[14]&15)*4
 	}
 	switch {
+	case src == newDst && dst == newSrc:
+		return judgeAnswer(in, out, header)
 	case src != newSrc && dst != newDst:
 		return "both addresses changed"
 	case out[hops] != in[hops]-1:
@@ -114,6 +162,9 @@ func covered(b []byte, header int) uint16 {
 		return balance(slices.Concat(b[14+8:header], b[header:end]))
 	}
 	end := 14 + int(binary.BigEndian.Uint16(b[14+2:]))
+	if b[23] == icmp { // has no pseudo header
+		return balance(b[header:end])
+	}
 	return balance(slices.Concat(b[14+12:14+20], b[header:end]))
 }
 

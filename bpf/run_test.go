@@ -57,6 +57,14 @@ func (f frame) handed(t target, reason string) step {
 	return f.step(pass, t.backLocal(f), "pass "+reason)
 }
 
+// echoed: an echo request is answered, by nothing but turning it round.
+func (f frame) echoed() step {
+	reply := f.mac(f.src, f.dst).source(f.to).dest(f.from)
+	reply.payload = slices.Clone(f.payload)
+	reply.payload[0] = map[uint8]uint8{icmp: 0, icmp6: 129}[f.proto]
+	return f.step(tx, reply, "sent echo_reply").is(none)
+}
+
 func (s step) move(t target, n counts) step {
 	s.moved = maps.Clone(s.moved)
 	if s.moved == nil {
