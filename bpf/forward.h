@@ -36,7 +36,7 @@ static __always_inline int forward(struct packet *p, __u32 id, const struct back
 		if (nat_lacks_checksum(p))
 			return refusal(DROP_NO_CHECKSUM);
 		if (feature_snat && b->forward == FORWARD_SNAT) {
-			refused = snat_request(p, id);
+			refused = snat_request(p, hash, id);
 			if (refused)
 				return refused;
 		}

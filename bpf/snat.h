@@ -168,7 +168,7 @@ static __always_inline void snat_rewrite(struct packet *p, bool source, const st
 }
 
 /* Gives a request its own source. */
-static __always_inline int snat_request(struct packet *p, __u32 id)
+static __always_inline int snat_request(struct packet *p, __u64 hash, __u32 id)
 {
 	struct address addr;
 	struct tuple t;
@@ -177,8 +177,12 @@ static __always_inline int snat_request(struct packet *p, __u32 id)
 
 	if (p->icmp)
 		return refusal(DROP_ICMP_UNKNOWN);
-	packet_tuple(p, &t);
-	pair = snat_pair(&t, id, p->tcp_flags);
+	/* Most known flows are in their first set. */
+	pair = snat_known(hash, p->version, id, p->proto, p->tcp_flags);
+	if (!pair) {
+		packet_tuple(p, &t);
+		pair = snat_pair(&t, id, p->tcp_flags);
+	}
 	if (!pair)
 		return refusal(DROP_SNAT_EXHAUSTED);
 	pair_address(pair - 1, &addr, &port);

@@ -5,7 +5,9 @@
 // is taken off. Programs run over live frames into one end of a veth pair, the
 // kernel's own run-time statistics tell the time.
 //
-// JSON=1 prints one object a line; FAMILY=6 measures IPv6 instead of IPv4.
+// JSON=1 prints one object a line. FAMILY=6 measures IPv6 instead of IPv4.
+// FORWARD names the forwarding modes, "all" for every one; the default is
+// dsr,nat. With all, new flows are measured with least connection too.
 package main
 
 import (

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -30,10 +32,12 @@ var flowCounts = []int{1, 1_000, 100_000, 1_000_000}
 
 // subject is the data plane with one service, ready to be measured.
 type subject struct {
-	forward lb.Forward
-	family  int
-	plane   *dataplane.DataPlane
-	pins    string
+	forward   lb.Forward
+	family    int
+	algorithm lb.Algorithm
+	backends  int
+	plane     *dataplane.DataPlane
+	pins      string
 }
 
 func measureAll(l *lab, report func(line) error) error {
@@ -41,17 +45,53 @@ func measureAll(l *lab, report func(line) error) error {
 	if os.Getenv("FAMILY") == "6" {
 		family = 6
 	}
-	for _, forward := range []lb.Forward{lb.DSR, lb.NAT} {
-		if err := measureSubject(l, forward, family, report); err != nil {
-			return fmt.Errorf("%s over IPv%d: %w", forward, family, err)
+	names := cmp.Or(os.Getenv("FORWARD"), "dsr,nat")
+	all := names == "all"
+	if all {
+		names = "dsr,nat,ipip,gue,snat"
+	}
+	for name := range strings.SplitSeq(names, ",") {
+		forward, err := lb.ParseForward(name)
+		if err == nil {
+			err = measureSubject(l, subject{forward: forward, family: family, algorithm: lb.Maglev}, report)
+		}
+		if err == nil && all && forward == lb.DSR {
+			err = measureLeastConn(l, subject{forward: forward, family: family, algorithm: lb.LeastConn}, report)
+		}
+		if err != nil {
+			return fmt.Errorf("%s over IPv%d: %w", name, family, err)
 		}
 	}
 	return nil
 }
 
-func measureSubject(l *lab, forward lb.Forward, family int, report func(line) error) (err error) {
-	s, err := newSubject(l, forward, family)
+// measureLeastConn measures new flows into pools of which every backend is
+// compared, and into larger ones.
+func measureLeastConn(l *lab, s subject, report func(line) error) error {
+	for _, s.backends = range []int{table.LeastExact, 100} {
+		if err := measureNew(l, s, fmt.Sprintf("syn_least_conn_%d", s.backends), report); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func measureNew(l *lab, s subject, name string, report func(line) error) (err error) {
+	if err := s.open(l); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	result, err := s.measure(l, "syn", flowCounts[len(flowCounts)-1])
 	if err != nil {
+		return err
+	}
+	result.Case = name
+	return report(result)
+}
+
+func measureSubject(l *lab, s subject, report func(line) error) (err error) {
+	s.backends = backends
+	if err := s.open(l); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
@@ -71,28 +111,45 @@ func measureSubject(l *lab, forward lb.Forward, family int, report func(line) er
 	return report(result)
 }
 
-// newSubject opens a data plane of its own with one Maglev service. All
-// backends are next to the veth, so the answer is XDP_TX as for the baseline.
-func newSubject(l *lab, forward lb.Forward, family int) (*subject, error) {
-	s := &subject{forward: forward, family: family}
+// open opens a data plane of its own with one service. All backends are next
+// to the veth, so the answer is XDP_TX as for the baseline.
+func (s *subject) open(l *lab) (err error) {
 	s.pins = fmt.Sprintf("/sys/fs/bpf/weir-bench-%d", os.Getpid())
-	var err error
 	s.plane, err = dataplane.Open(dataplane.Options{Config: lb.Config{
 		PinDir:   s.pins,
 		Limits:   lb.Limits{Services: 1024, Backends: 4096, Flows: flowsLimit, TableEntries: 1 << 20},
 		Timeouts: lb.Timeouts{Embryonic: time.Hour, Established: time.Hour, Closing: time.Hour, UDP: time.Hour},
+		Tunnel:   lb.Tunnel{GUEPort: 6080, Source4: netip.MustParsePrefix("172.16.0.0/16"), Source6: netip.MustParsePrefix("100::/64")},
+		SNAT:     s.sources(),
 	}})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	state, err := s.state(l)
 	if err == nil {
 		err = s.plane.Apply(state)
 	}
 	if err != nil {
-		return nil, errors.Join(err, s.close())
+		return errors.Join(err, s.close())
 	}
-	return s, nil
+	return nil
+}
+
+// sources gives snat twice the pairs of the most flows.
+func (s *subject) sources() (out lb.SNATSources) {
+	if s.forward != lb.SNAT {
+		return out
+	}
+	addr4, addr6 := netip.MustParseAddr("172.17.0.1"), netip.MustParseAddr("fd01::1")
+	for range lb.MaxSNATSources {
+		if s.family == 4 {
+			out.Source4 = append(out.Source4, addr4)
+		} else {
+			out.Source6 = append(out.Source6, addr6)
+		}
+		addr4, addr6 = addr4.Next(), addr6.Next()
+	}
+	return out
 }
 
 func (s *subject) close() error {
@@ -109,12 +166,12 @@ func (s *subject) state(l *lab) (lb.State, error) {
 	if s.family == 6 {
 		first = netip.MustParseAddr("fd00::1")
 	}
-	for addr := first; len(entries) < backends; addr = addr.Next() {
+	for addr := first; len(entries) < s.backends; addr = addr.Next() {
 		endpoint := netip.AddrPortFrom(addr, s.vip().Port)
 		service.Backends = append(service.Backends, lb.BackendState{Endpoint: endpoint, Effective: lb.EffectiveUnit, Hop: hop})
 		entries = append(entries, table.Entry{ID: endpoint.String(), Weight: lb.EffectiveUnit})
 	}
-	built, err := table.Build(lb.Maglev, entries, 65537, 0)
+	built, err := table.Build(s.algorithm, entries, 65537, 0)
 	return lb.State{Services: []lb.ServiceState{service}, Tables: []lb.Table{built}}, err
 }
 
