@@ -119,7 +119,12 @@ var nodes = []broken{
 		"warning addresses 192.0.2.1: sysctl -w net/ipv4/conf/all/arp_ignore=0",
 	}},
 
-	{"VIP on the interface itself", func(n *node) { n.sendBy(lb.DSR); n.onLink(); n.addrs[vip] = "eth0"; n.sysctl["net/ipv4/conf/all/arp_ignore"] = "1" }, nil},
+	{"VIP on the interface itself", func(n *node) {
+		n.sendBy(lb.DSR)
+		n.onLink()
+		n.addrs[vip] = "eth0"
+		n.sysctl["net/ipv4/conf/all/arp_ignore"] = "1"
+	}, nil},
 	{"VIP of the network on another host", func(n *node) { n.onLink(); n.owners = map[netip.Addr][]MAC{vip: {{2, 9, 9, 9, 9, 9}}} }, []string{
 		"error owners 192.0.2.1: ip addr del 192.0.2.1/32 dev DEV # on the host with MAC address 02:09:09:09:09:09",
 	}},
