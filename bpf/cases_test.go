@@ -1,6 +1,13 @@
 package bpf_test
 
-import "testing"
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"testing"
+
+	"weir/loader/lb"
+)
 
 // table is a named list of cases.
 type table struct {
@@ -14,6 +21,7 @@ func tables() []table {
 		out = append(out,
 			table{f.name + " to DSR", append(requestCases(f, dsr), flowCases(f, dsr)...)},
 			table{f.name + " to NAT", append(requestCases(f, nat), flowCases(f, nat)...)},
+			table{f.name + " to SNAT", append(requestCases(f, snat), flowCases(f, snat)...)},
 			table{f.name + " TTL", ttlCases(f)},
 			table{f.name + " services", serviceCases(f)},
 			table{f.name + " idle", idleCases(f)},
@@ -26,6 +34,13 @@ func tables() []table {
 			table{f.name + " loose", looseCases(f)},
 			table{f.name + " checksums", checksumCases(f)},
 		)
+	}
+	for _, p := range pairings {
+		for _, mode := range []func(lb.VIP, netip.Addr) target{p.ipip, p.gue} {
+			name := fmt.Sprintf("%s in %s by %s", p.inner.name, p.outer.name, mode(p.inner.web, p.inner.a).forward)
+			cases := slices.Concat(requestCases(p.inner, mode), flowCases(p.inner, mode), tunnelCases(p.inner, mode), tooBigCases(p.inner, mode))
+			out = append(out, table{name, cases})
+		}
 	}
 	return append(out,
 		table{"Ethernet", ethernetCases()},

@@ -29,7 +29,9 @@ type lab struct {
 	config  lb.Config
 	ifindex map[string]int
 	flows   *ebpf.Memory
-	erase   []*ebpf.Memory // flows, active, cursors
+	pairs   *ebpf.Memory   // snat's flows
+	answers *ebpf.Map      // the budget of ICMP errors
+	erase   []*ebpf.Memory // flows, active, cursors, pairs
 }
 
 const labName = "weir-bpf-test"
@@ -81,6 +83,8 @@ func newLab(t testing.TB) *lab {
 	t.Helper()
 	return newLabWith(t, lb.Config{
 		Seed:     42,
+		Tunnel:   tunnel,
+		SNAT:     sources,
 		Limits:   lb.Limits{Services: 32, Backends: 256, Flows: 4096, TableEntries: 1 << 18},
 		Timeouts: lb.Timeouts{Embryonic: 30 * time.Second, Established: 15 * time.Minute, Closing: time.Minute, UDP: time.Minute},
 	})
@@ -194,7 +198,7 @@ func (l *lab) open(t testing.TB) {
 			t.Error(err)
 		}
 	})
-	for _, name := range []string{"flows", "active", "cursors"} {
+	for _, name := range []string{"flows", "active", "cursors", "snat_flows"} {
 		m, err := ebpf.LoadPinnedMap(filepath.Join(l.config.PinDir, "maps", name), nil)
 		if err != nil {
 			t.Fatal(err)
@@ -206,7 +210,12 @@ func (l *lab) open(t testing.TB) {
 		}
 		l.erase = append(l.erase, mem)
 	}
-	l.flows = l.erase[0]
+	l.answers, err = ebpf.LoadPinnedMap(filepath.Join(l.config.PinDir, "maps", "answers"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.answers.Close() })
+	l.flows, l.pairs = l.erase[0], l.erase[3]
 }
 
 // load forgets all flows and makes the data plane hold these services.
@@ -231,14 +240,28 @@ func (l *lab) forget(t testing.TB) {
 	}
 }
 
+// nextAnswers lets every CPU send as many ICMP errors as in a new window.
+func (l *lab) nextAnswers() error {
+	type budget struct{ Window, Used uint64 }
+	return l.answers.Put(uint32(0), make([]budget, ebpf.MustPossibleCPU()))
+}
+
 // age makes all flows look this much older.
 func (l *lab) age(t testing.TB, by time.Duration) {
 	t.Helper()
+	for _, flows := range []*ebpf.Memory{l.flows, l.pairs} {
+		if err := ageTable(flows, by); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func ageTable(flows *ebpf.Memory, by time.Duration) error {
 	const shift, mask = 3, 1<<11 - 1 // the time in a flow word
 	units := uint64(by >> 32)
-	table := make([]byte, l.flows.Size())
-	if _, err := l.flows.ReadAt(table, 0); err != nil {
-		t.Fatal(err)
+	table := make([]byte, flows.Size())
+	if _, err := flows.ReadAt(table, 0); err != nil {
+		return err
 	}
 	for i := 0; i < len(table); i += 8 {
 		if word := binary.NativeEndian.Uint64(table[i:]); word != 0 {
@@ -246,9 +269,8 @@ func (l *lab) age(t testing.TB, by time.Duration) {
 			binary.NativeEndian.PutUint64(table[i:], word&^(mask<<shift)|old<<shift)
 		}
 	}
-	if _, err := l.flows.WriteAt(table, 0); err != nil {
-		t.Fatal(err)
-	}
+	_, err := flows.WriteAt(table, 0)
+	return err
 }
 
 // service is a VIP as cases describe it. Without a table each backend is in it

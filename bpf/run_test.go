@@ -28,7 +28,8 @@ type step struct {
 	ingress string
 	verdict verdict
 	out     []byte
-	reason  string // the counter that moves, "" for none
+	from    func(got []byte) []byte // what out is, where the flow's hash has a part in it
+	reason  string                  // the counters that move, separated by commas; "" for none
 	moved   map[owner]counts
 	flow    string // state of the flow afterwards; "" is not looked at
 	check   lb.FlowKey
@@ -47,9 +48,23 @@ func (f frame) step(v verdict, out frame, reason string) step {
 	return step{in: f.bytes(), key: f.key(), check: f.key(), ingress: "in0", verdict: v, out: out.bytes(), reason: reason}
 }
 
+// forwarded is a frame that goes to a backend.
+func (f frame) forwarded(v verdict, t target) step {
+	s := f.step(v, f, "")
+	switch {
+	case t.forward.Tunnel():
+		s.from = func(got []byte) []byte { return t.around(f, got) }
+	case t.forward == lb.SNAT:
+		s.from = func(got []byte) []byte { return t.masked(f, got) }
+	default:
+		s.out = t.through(f).bytes()
+	}
+	return s
+}
+
 // What happens to a frame. Dropped and passed frames are not touched.
-func (f frame) sent(t target) step         { return f.step(tx, t.through(f), "") }
-func (f frame) redirected(t target) step   { return f.step(redirect, t.through(f), "") }
+func (f frame) sent(t target) step         { return f.forwarded(tx, t) }
+func (f frame) redirected(t target) step   { return f.forwarded(redirect, t) }
 func (f frame) dropped(reason string) step { return f.step(drop, f, "drop "+reason) }
 func (f frame) passed(reason string) step  { return f.step(pass, f, "pass "+reason) }
 func (f frame) answered(t target) step     { return f.step(tx, t.back(f), "") }
@@ -124,6 +139,9 @@ func (l *lab) runStep(t *testing.T, s step) (wrong []string) {
 		t.Fatal(err)
 	}
 	after := l.counters(t)
+	if s.from != nil {
+		s.out = s.from(out)
+	}
 	if got != s.verdict {
 		wrong = append(wrong, fmt.Sprintf("verdict %v, want %v", got, s.verdict))
 	}
@@ -185,14 +203,21 @@ func (l *lab) counters(t testing.TB) reading {
 	return r
 }
 
-// reasonsSince says which counters moved otherwise than only `want` by 1.
-func (r reading) reasonsSince(before reading, want string) (wrong []string) {
-	if _, known := r.reasons[want]; want != "" && !known {
-		return []string{fmt.Sprintf("there is no counter %q", want)}
+// reasonsSince says which counters moved otherwise than only those in `wanted`
+// by 1.
+func (r reading) reasonsSince(before reading, wanted string) (wrong []string) {
+	want := map[string]bool{}
+	for name := range strings.SplitSeq(wanted, ",") {
+		if want[name] = true; name == "" {
+			continue
+		}
+		if _, known := r.reasons[name]; !known {
+			return []string{fmt.Sprintf("there is no counter %q", name)}
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.reasons)) {
 		moved, expected := r.reasons[name]-before.reasons[name], int64(0)
-		if name == want {
+		if want[name] {
 			expected = 1
 		}
 		if moved != expected {
