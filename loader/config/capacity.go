@@ -1,11 +1,50 @@
 package config
 
 import (
+	"math/bits"
 	"net/netip"
 
 	"weir/loader/lb"
 	"weir/loader/table"
 )
+
+// Ranges of the limits, and what they are at least if the file does not say;
+// docs/config.md says what they cost.
+const (
+	maxServices       = 1<<16 - 1
+	usualServices     = 1 << 10
+	usualBackends     = 1 << 12
+	minFlows          = 1 << 10
+	maxFlows          = 1 << 26
+	minTableEntries   = 1 << 10
+	maxTableEntries   = 1 << 26
+	usualTableEntries = 1 << 20
+)
+
+// readLimits gives the limits for maps that are made anew and those that maps
+// made earlier must have. A limit that the file does not name leaves room for
+// as much again, so that everything can be replaced while the old drains, and
+// is a power of two, so that it seldom differs between versions of a file.
+func readLimits(r *report, l limits, need Needs) (fresh, least lb.Limits) {
+	p := top.key("limits")
+	limit := func(key string, named *int64, need, room, usual, lowest, highest int64) (fresh, least uint32) {
+		if named != nil {
+			n := inRange(r, p.key(key), *named, lowest, highest)
+			return n, n
+		}
+		return uint32(min(highest, max(usual, powerOfTwo(room)))), uint32(min(highest, need))
+	}
+	services, backends, entries := int64(need.Services), int64(need.Backends), int64(need.TableEntries)
+	fresh.Services, least.Services = limit("services", l.Services, services, 2*services, usualServices, 1, maxServices)
+	fresh.Backends, least.Backends = limit("backends", l.Backends, backends, 2*backends, usualBackends, 1, lb.MaxBackends)
+	fresh.TableEntries, least.TableEntries = limit("table_entries", l.TableEntries, entries, entries, usualTableEntries, minTableEntries, maxTableEntries)
+	fresh.Flows = inRange(r, p.key("flows"), l.Flows, minFlows, maxFlows)
+	least.Flows = fresh.Flows
+	return fresh, least
+}
+
+// powerOfTwo is the lowest that is not below n.
+func powerOfTwo(n int64) int64 { return 1 << bits.Len64(uint64(max(n, 1)-1)) }
 
 // Needs is how much of lb.Limits a configuration takes. TableEntries counts
 // twice, as new tables are filled beside the old.
@@ -36,13 +75,12 @@ func Need(c lb.Config) Needs {
 }
 
 // checkCapacity reports what does not fit into the kernel maps.
-func checkCapacity(r *report, c lb.Config) {
-	n := Need(c)
-	over(r, "services", n.Services, "services", "services", c.Limits.Services)
-	over(r, "services", n.Backends, "backends (counted once per service that uses them)", "backends", c.Limits.Backends)
+func checkCapacity(r *report, l lb.Limits, n Needs) {
+	over(r, "services", n.Services, "services", "services", l.Services)
+	over(r, "services", n.Backends, "backends (counted once per service that uses them)", "backends", l.Backends)
 	// What is replaced stays until no packet can be using it.
 	over(r, "pools", n.TableEntries, "table entries (all tables and lists of backends twice, as new ones are filled beside the old)",
-		"table_entries", c.Limits.TableEntries)
+		"table_entries", l.TableEntries)
 }
 
 // over reports a count over a limit. A limit of 0 is one that had a fault.

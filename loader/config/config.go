@@ -59,7 +59,9 @@ func build(r *report, f file) lb.Config {
 	c := settings(r, f)
 	c.Pools = pools(r, f.Pools)
 	c.Services = services(r, f.Services, c.Pools)
-	checkCapacity(r, c)
+	need := Need(c)
+	c.Limits, c.Least = readLimits(r, f.Limits, need)
+	checkCapacity(r, c.Limits, need)
 	checkBackendsAreNotVIPs(r, c)
 	checkSNAT(r, c)
 	return c

@@ -48,6 +48,7 @@ func TestParseReadsEverything(t *testing.T) {
 		PinDir: "/sys/fs/bpf/other", Socket: "/run/other.sock", StateDir: "/var/lib/other",
 		Seed: math.MaxUint64, EventSample: 10,
 		Limits: lb.Limits{Services: 2, Backends: 3, Flows: 1024, TableEntries: 1024},
+		Least:  lb.Limits{Services: 2, Backends: 3, Flows: 1024, TableEntries: 1024},
 		Timeouts: lb.Timeouts{
 			Embryonic: 5 * time.Second, Established: time.Hour, Closing: 10 * time.Second, UDP: 90 * time.Second,
 		},
@@ -82,11 +83,12 @@ func TestParseFillsInDefaults(t *testing.T) {
 		Interfaces: []string{"eth0"}, PinDir: "/sys/fs/bpf/weir",
 		Socket: "/run/weir/weir.sock", StateDir: "/var/lib/weir", EventSample: 1,
 		Limits: lb.Limits{Services: 1024, Backends: 4096, Flows: 2048, TableEntries: 1048576},
+		Least:  lb.Limits{Flows: 2048},
 		Timeouts: lb.Timeouts{
 			Embryonic: 30 * time.Second, Established: 15 * time.Minute, Closing: time.Minute, UDP: time.Minute,
 		},
 		Tunnel: lb.Tunnel{GUEPort: 6080, Source4: netip.MustParsePrefix("172.16.0.0/16"), Source6: netip.MustParsePrefix("100::/64")},
-		Pools: []lb.Pool{{Name: "p", Algorithm: lb.Maglev, TableSize: 65537,
+		Pools: []lb.Pool{{Name: "p", Algorithm: lb.Maglev, TableSize: 1021,
 			Backends: []lb.Backend{{Addr: netip.MustParseAddr("10.0.0.1"), Weight: 1}}}},
 		Services: []lb.Service{},
 	}

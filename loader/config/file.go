@@ -31,10 +31,10 @@ type events struct {
 }
 
 type limits struct {
-	Services     int64 `mapstructure:"services"`
-	Backends     int64 `mapstructure:"backends"`
-	Flows        int64 `mapstructure:"flows"`
-	TableEntries int64 `mapstructure:"table_entries"`
+	Services     *int64 `mapstructure:"services"`
+	Backends     *int64 `mapstructure:"backends"`
+	Flows        int64  `mapstructure:"flows"`
+	TableEntries *int64 `mapstructure:"table_entries"`
 }
 
 type timeouts struct {
@@ -102,10 +102,7 @@ func setDefaults(v *viper.Viper) {
 		"socket":               "/run/weir/weir.sock",
 		"state_dir":            "/var/lib/weir",
 		"events.sample":        1,
-		"limits.services":      1024,
-		"limits.backends":      4096,
 		"limits.flows":         1_000_000,
-		"limits.table_entries": 1 << 20,
 		"timeouts.embryonic":   30 * time.Second,
 		"timeouts.established": 15 * time.Minute,
 		"timeouts.closing":     60 * time.Second,

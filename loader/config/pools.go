@@ -9,10 +9,7 @@ import (
 	"weir/loader/table"
 )
 
-const (
-	defaultTableSize = 65537
-	maxPool          = 1<<16 - 1 // ENTRY_SLOT in bpf/pick.h
-)
+const maxPool = 1<<16 - 1 // ENTRY_SLOT in bpf/pick.h
 
 func pools(r *report, listed []pool) []lb.Pool {
 	names := uniqueNames{}
@@ -34,21 +31,21 @@ func readPool(r *report, p *path, raw pool) lb.Pool {
 		}
 	}
 	out.Backends = backends(r, p.key("backends"), raw.Backends)
-	out.TableSize = tableSize(r, p, raw, out.Algorithm)
+	out.TableSize = tableSize(r, p, raw, out)
 	checkPoolSize(r, p, out)
 	return out
 }
 
 // tableSize is 0 for algorithms that have none.
-func tableSize(r *report, p *path, raw pool, algorithm lb.Algorithm) uint32 {
+func tableSize(r *report, p *path, raw pool, out lb.Pool) uint32 {
 	p = p.key("table_size")
 	switch {
-	case raw.TableSize == nil && algorithm == lb.Maglev:
-		return defaultTableSize
+	case raw.TableSize == nil && out.Algorithm == lb.Maglev:
+		return table.SizeFor(out.Backends)
 	case raw.TableSize == nil:
 		return 0
-	case algorithm != lb.Maglev && algorithm != 0:
-		r.field(p, "%d is for maglev only; the table of %s has the size it needs", *raw.TableSize, algorithm)
+	case out.Algorithm != lb.Maglev && out.Algorithm != 0:
+		r.field(p, "%d is for maglev only; the table of %s has the size it needs", *raw.TableSize, out.Algorithm)
 		return 0
 	}
 	size := inRange(r, p, *raw.TableSize, 2, table.MaxSize)

@@ -11,16 +11,10 @@ import (
 	"weir/loader/lb"
 )
 
-// Ranges of the limits; docs/config.md says what they cost.
 const (
-	maxServices     = 1<<16 - 1
-	minFlows        = 1 << 10
-	maxFlows        = 1 << 26
-	minTableEntries = 1 << 10
-	maxTableEntries = 1 << 26
-	minTimeout      = 5 * time.Second
-	maxSocket       = 107 // bytes of sun_path without the final 0, unix(7)
-	maxInterface    = 15  // bytes of IFNAMSIZ without the final 0
+	minTimeout   = 5 * time.Second
+	maxSocket    = 107 // bytes of sun_path without the final 0, unix(7)
+	maxInterface = 15  // bytes of IFNAMSIZ without the final 0
 )
 
 // settings is everything but the pools and services.
@@ -42,7 +36,6 @@ func settings(r *report, f file) lb.Config {
 		Interfaces: f.Interfaces, XDPMode: mode,
 		PinDir: f.PinDir, Socket: f.Socket, StateDir: f.StateDir, Seed: f.Seed,
 		EventSample: inRange(r, top.key("events").key("sample"), f.Events.Sample, 1, math.MaxUint32),
-		Limits:      readLimits(r, f.Limits),
 		Timeouts:    readTimeouts(r, f.Timeouts),
 		Tunnel:      readTunnel(r, f.Tunnel),
 		SNAT:        readSNAT(r, f.SNAT),
@@ -94,16 +87,6 @@ func sourcePrefix(r *report, p *path, text, example string) netip.Prefix {
 		r.field(p, "%s is not a /%d such as %s", quote(text), like.Bits(), like)
 	}
 	return prefix
-}
-
-func readLimits(r *report, l limits) lb.Limits {
-	p := top.key("limits")
-	return lb.Limits{
-		Services:     inRange(r, p.key("services"), l.Services, 1, maxServices),
-		Backends:     inRange(r, p.key("backends"), l.Backends, 1, lb.MaxBackends),
-		Flows:        inRange(r, p.key("flows"), l.Flows, minFlows, maxFlows),
-		TableEntries: inRange(r, p.key("table_entries"), l.TableEntries, minTableEntries, maxTableEntries),
-	}
 }
 
 func inRange(r *report, p *path, n, least, most int64) uint32 {

@@ -174,7 +174,6 @@ func checkReload(old, next lb.Config) error {
 		remedy string
 	}{
 		{"xdp_mode", old.XDPMode == next.XDPMode, unload},
-		{"limits", old.Limits == next.Limits, unload},
 		{"pin_dir", old.PinDir == next.PinDir, unload},
 		{"socket", old.Socket == next.Socket, restart},
 		{"state_dir", old.StateDir == next.StateDir, restart},

@@ -419,7 +419,7 @@ func TestReloadRefused(t *testing.T) {
 		want   string
 	}{
 		{"socket", func(c *lb.Config) { c.Socket = "/x" }, "socket cannot change while the daemon runs: restart the daemon, flows survive that"},
-		{"limits", func(c *lb.Config) { c.Limits.Flows = 7 }, "limits cannot change while the daemon runs: stop the daemon, run `weir unload`"},
+		{"mode", func(c *lb.Config) { c.XDPMode = lb.XDPGeneric }, "xdp_mode cannot change while the daemon runs: stop the daemon, run `weir unload`"},
 		{"table", func(c *lb.Config) { c.Pools[0].TableSize = 4 }, "building the table of pool web"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

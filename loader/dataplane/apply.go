@@ -134,7 +134,7 @@ func (c *change) service(w lb.Service) (*service, error) {
 	}
 	index, ok := c.r.freeSvc.take()
 	if !ok {
-		return nil, fmt.Errorf("no room for another VIP: limits.services is %d, those that drain included", c.d.config.Limits.Services)
+		return nil, fmt.Errorf("no room for another VIP: limits.services is %d, those that drain included", c.d.limits.Services)
 	}
 	s := &service{index: uint16(index), vip: w.VIP, removed: true, ids: map[backendKey]uint32{}}
 	c.r.arena.hold(0)
@@ -159,7 +159,7 @@ func (c *change) backend(s *service, forward lb.Forward, w lb.BackendState) (uin
 		return id, nil
 	}
 	if id, ok = c.r.freeID.take(); !ok {
-		return 0, fmt.Errorf("no room for another backend: limits.backends is %d, those that drain included", c.d.config.Limits.Backends)
+		return 0, fmt.Errorf("no room for another backend: limits.backends is %d, those that drain included", c.d.limits.Backends)
 	}
 	b := &backend{id: id, key: key, service: s, hop: w.Hop}
 	s.ids[key] = id

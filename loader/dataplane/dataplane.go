@@ -41,9 +41,10 @@ type DataPlane struct {
 	lock    *os.File
 	adopted bool
 
-	maps  bpf.WeirMaps
-	mem   memory
-	clock flowClock
+	maps   bpf.WeirMaps
+	limits lb.Limits // of the maps
+	mem    memory
+	clock  flowClock
 
 	mu       sync.Mutex // what follows
 	config   lb.Config
@@ -151,17 +152,17 @@ func (d *DataPlane) Program() *ebpf.Program {
 }
 
 // Configure takes over a new configuration's interfaces, timeouts and seed by
-// replacing the program; flows, counters and links stay. Limits and the pin
-// directory cannot change while maps are pinned: an error says so, and nothing
-// has changed.
+// replacing the program; flows, counters and links stay. Limits above those of
+// the pinned maps and another pin directory are refused: an error says so, and
+// nothing has changed.
 func (d *DataPlane) Configure(c lb.Config) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if c.PinDir != d.config.PinDir {
 		return fmt.Errorf("pin_dir cannot change from %s to %s while running: stop the daemon, run `weir unload`, and start it again", d.config.PinDir, c.PinDir)
 	}
-	if c.Limits != d.config.Limits {
-		return fmt.Errorf("limits cannot change while maps are pinned (%+v, wanted %+v): stop the daemon, run `weir unload`, and start it again", d.config.Limits, c.Limits)
+	if lack := lacks(d.limits, c.Room()); lack != "" {
+		return fmt.Errorf("limits cannot change while the daemon runs: %s: stop the daemon, run `weir unload`, which ends flows, and start it again", lack)
 	}
 	if !c.SNAT.Equal(d.config.SNAT) {
 		return fmt.Errorf("snat.addresses cannot change while maps are pinned: stop the daemon, run `weir unload`, and start it again")

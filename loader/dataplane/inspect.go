@@ -19,6 +19,7 @@ type Pinned struct {
 	// Refusal is why a daemon of this version and configuration would not
 	// adopt the maps; nil if it would, or if nothing is pinned.
 	Refusal error
+	Limits  lb.Limits             // of the maps
 	Links   map[string]PinnedLink // by interface name
 }
 
@@ -48,6 +49,7 @@ func Inspect(c lb.Config) (Pinned, error) {
 	}
 	d := &DataPlane{config: c}
 	p.Refusal = errors.Join(d.openPinned(c.PinDir), d.maps.Close())
+	p.Limits = d.limits
 	for _, pin := range entries(filepath.Join(c.PinDir, linksDir)) {
 		l, err := inspectLink(filepath.Join(c.PinDir, linksDir, pin))
 		if err != nil {

@@ -32,7 +32,7 @@ func (d *DataPlane) spec() (*ebpf.CollectionSpec, error) {
 	if err != nil {
 		return nil, fmt.Errorf("count CPUs: %w", err)
 	}
-	l := d.config.Limits
+	l := d.limits
 	for name, entries := range map[string]uint32{
 		bpf.WeirMapFlows:       flowSets(l),
 		bpf.WeirMapServices:    l.Services + 1,
@@ -58,6 +58,39 @@ func (d *DataPlane) spec() (*ebpf.CollectionSpec, error) {
 // finds all eight slots of its set taken (Poisson), at 24 bytes a flow.
 func flowSets(l lb.Limits) uint32 {
 	return uint32(max(1, uint64(l.Flows)*3/flowSlots))
+}
+
+// limitsOf are the largest limits for which the maps would be made as they are.
+func limitsOf(m *bpf.WeirMaps) lb.Limits {
+	return lb.Limits{
+		Services:     m.Services.MaxEntries() - 1,
+		Backends:     m.Backends.MaxEntries() - 1,
+		Flows:        mostFlows(m.Flows.MaxEntries()),
+		TableEntries: m.Arena.MaxEntries()*arenaLine - 1,
+	}
+}
+
+// mostFlows is the highest limit for which flowSets gives so many sets.
+func mostFlows(sets uint32) uint32 {
+	return uint32(min(((uint64(sets)+1)*flowSlots-1)/3, math.MaxUint32))
+}
+
+// lacks says what a configuration needs more of than there are limits, or "".
+func lacks(have, need lb.Limits) string {
+	for _, x := range []struct {
+		name       string
+		have, need uint32
+	}{
+		{"services", have.Services, need.Services},
+		{"backends", have.Backends, need.Backends},
+		{"flows", have.Flows, need.Flows},
+		{"table_entries", have.TableEntries, need.TableEntries},
+	} {
+		if x.need > x.have {
+			return fmt.Sprintf("limits.%s: the pinned maps have no room for %d, they were made for %d", x.name, x.need, x.have)
+		}
+	}
+	return ""
 }
 
 // snatSets is the size of the table of source addresses and ports; see
@@ -106,7 +139,7 @@ func (d *DataPlane) writeNode() error {
 	if err != nil {
 		return fmt.Errorf("count CPUs: %w", err)
 	}
-	node := bpf.WeirNode{Layout: layout, Cpus: uint32(cpus), FlowSets: flowSets(d.config.Limits)}
+	node := bpf.WeirNode{Layout: layout, Cpus: uint32(cpus), FlowSets: flowSets(d.limits)}
 	if d.opts.FlowKey != nil {
 		node.FlowKey = *d.opts.FlowKey
 	} else {
@@ -132,7 +165,7 @@ func (d *DataPlane) checkNode(dir string) error {
 	if err != nil {
 		return fmt.Errorf("count CPUs: %w", err)
 	}
-	if node.Layout != layout || int(node.Cpus) != cpus || node.FlowSets != flowSets(d.config.Limits) {
+	if node.Layout != layout || int(node.Cpus) != cpus || node.FlowSets != flowSets(d.limits) {
 		return fmt.Errorf("pins in %s have layout %d for %d CPUs, this weir has layout %d for %d; the running program is left as it is. To start anew, losing flows and counters: weir unload --pin-dir %s", dir, node.Layout, node.Cpus, layout, cpus, dir)
 	}
 	return nil
@@ -156,7 +189,7 @@ func (d *DataPlane) loadProgram(nat bool, c lb.Config) (*bpf.WeirObjects, error)
 		bpf.WeirVarFlowKey:       node.FlowKey,
 		bpf.WeirVarFlowSets:      node.FlowSets,
 		bpf.WeirVarPickKey:       pickKey(c.Seed),
-		bpf.WeirVarBackendIds:    c.Limits.Backends + 1,
+		bpf.WeirVarBackendIds:    d.limits.Backends + 1,
 		bpf.WeirVarFeatureNat:    nat,
 		bpf.WeirVarFeatureSnat:   nat && snatSets(c.SNAT) > 0,
 		bpf.WeirVarSnatSources:   snatSources(c.SNAT),

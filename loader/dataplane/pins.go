@@ -84,6 +84,7 @@ func (d *DataPlane) createMaps(dir string) (err error) {
 	if d.lock, err = lockDir(staging); err != nil {
 		return err
 	}
+	d.limits = d.config.Limits
 	spec, err := d.spec()
 	if err != nil {
 		return err
@@ -141,21 +142,27 @@ func (d *DataPlane) adoptMaps(dir string) (err error) {
 }
 
 // openPinned opens the pinned maps if they are such as this data plane would
-// create. On error some are open.
+// create for limits that are not below those it needs. On error some are open.
 func (d *DataPlane) openPinned(dir string) error {
-	spec, err := d.spec()
-	if err != nil {
-		return err
-	}
 	for name, slot := range mapSlots(&d.maps) {
 		m, err := ebpf.LoadPinnedMap(filepath.Join(dir, mapsDir, name), nil)
 		if err != nil {
 			return fmt.Errorf("adopt pinned map %s in %s: %w; the running program is left as it is. To start anew, losing flows and counters: weir unload --pin-dir %s", name, dir, err, dir)
 		}
 		*slot = m
+	}
+	d.limits = limitsOf(&d.maps)
+	spec, err := d.spec()
+	if err != nil {
+		return err
+	}
+	for name, m := range mapsByName(&d.maps) {
 		if err := spec.Maps[name].Compatible(m); err != nil {
-			return fmt.Errorf("pinned map %s in %s was made for other limits or by another version of weir: %w; the running program is left as it is. Restore the limits, or start anew, losing flows and counters: weir unload --pin-dir %s", name, dir, err, dir)
+			return fmt.Errorf("pinned map %s in %s was made by another version of weir: %w; the running program is left as it is. To start anew, losing flows and counters: weir unload --pin-dir %s", name, dir, err, dir)
 		}
+	}
+	if lack := lacks(d.limits, d.config.Room()); lack != "" {
+		return fmt.Errorf("pins in %s: %s; the running program is left as it is. Restore the limits, or start anew, losing flows and counters: weir unload --pin-dir %s", dir, lack, dir)
 	}
 	return errors.Join(d.checkNode(dir), d.checkSNAT(dir))
 }

@@ -123,7 +123,7 @@ func (e *exam) configured(ctx context.Context) []check {
 		{"owners", func() []Finding { return checkOwners(ctx, c, e.links, e.hops, e.host) }},
 		{"neighbours", func() []Finding { return checkNeighbours(c, e.hops) }},
 		{"services", func() []Finding { return checkServices(e.Subject, e.hops) }},
-		{"limits", func() []Finding { return checkLimits(e.Subject) }},
+		{"limits", func() []Finding { return checkLimits(e.Subject, e.pins) }},
 		{"look", func() []Finding { return e.blind }},
 	}
 }

@@ -107,6 +107,7 @@ type Pins struct {
 	Found   bool
 	Held    bool              // by a daemon
 	Refusal error             // why this weir would not adopt them
+	Limits  lb.Limits         // of the maps
 	Links   map[string]Pinned // by interface name
 }
 

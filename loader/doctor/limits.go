@@ -12,8 +12,11 @@ import (
 const nearly = 90
 
 // checkLimits compares what is used with the sizes of the kernel maps.
-func checkLimits(s Subject) []Finding {
+func checkLimits(s Subject, p Pins) []Finding {
 	limits := s.Config.Limits
+	if p.Limits != (lb.Limits{}) {
+		limits = p.Limits // maps made earlier may be larger, or smaller
+	}
 	need := config.Need(*s.Config)
 	if s.Daemon != nil {
 		need.Backends = max(need.Backends, pairs(s.Daemon))

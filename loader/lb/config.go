@@ -17,7 +17,8 @@ type Config struct {
 	StateDir    string // overrides made from the CLI live here
 	Seed        uint64 // nodes that share VIPs and agree on it pick alike
 	EventSample uint32 // one in this many flow events is sent
-	Limits      Limits
+	Limits      Limits // of maps that are made anew
+	Least       Limits // of maps that were made earlier; zero stands for Limits
 	Timeouts    Timeouts
 	Tunnel      Tunnel
 	SNAT        SNATSources
@@ -72,6 +73,14 @@ func ParseXDPMode(s string) (XDPMode, error) {
 }
 
 func (m XDPMode) String() string { return xdpModeNames[m] }
+
+// Room is what maps that were made earlier must have room for.
+func (c Config) Room() Limits {
+	if c.Least == (Limits{}) {
+		return c.Limits
+	}
+	return c.Least
+}
 
 // Limits size the kernel maps when they are created; they are fixed until
 // `weir unload`.

@@ -10,8 +10,6 @@ import (
 	"weir/loader/lb"
 )
 
-const usualSize = 65537
-
 // pool gives n backends of weight 1 at addresses that differ by seed.
 func pool(n int, seed uint64) []Entry {
 	entries := make([]Entry, n)

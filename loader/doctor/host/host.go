@@ -130,7 +130,7 @@ func prefixesOf(l netlink.Link) ([]netip.Prefix, error) {
 // Pins looks at the pin directory of a configuration.
 func (h *Host) Pins(c lb.Config) (doctor.Pins, error) {
 	p, err := dataplane.Inspect(c)
-	out := doctor.Pins{Found: p.Found, Held: p.Held, Refusal: p.Refusal, Links: map[string]doctor.Pinned{}}
+	out := doctor.Pins{Found: p.Found, Held: p.Held, Refusal: p.Refusal, Limits: p.Limits, Links: map[string]doctor.Pinned{}}
 	for name, l := range p.Links {
 		out.Links[name] = doctor.Pinned{Interface: l.Interface, Program: l.Program}
 	}
