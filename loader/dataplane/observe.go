@@ -193,11 +193,11 @@ func (d *DataPlane) Info() lb.DataPlaneInfo {
 		return info.Attachments[i].Interface < info.Attachments[j].Interface
 	})
 	for name, m := range mapsByName(&d.maps) {
-		mi := lb.MapInfo{Name: name, Bytes: uint64(m.ValueSize()) * uint64(m.MaxEntries())}
+		mi := lb.MapInfo{Name: name}
 		if i, err := m.Info(); err == nil {
-			if id, ok := i.ID(); ok {
-				mi.ID = uint32(id)
-			}
+			id, _ := i.ID()
+			mi.ID = uint32(id)
+			mi.Bytes, _ = i.Memlock()
 		}
 		info.Maps = append(info.Maps, mi)
 	}

@@ -96,7 +96,7 @@ type Attachment struct {
 type MapInfo struct {
 	Name  string `json:"name"`
 	ID    uint32 `json:"id"`
-	Bytes uint64 `json:"bytes"` // memory of its values
+	Bytes uint64 `json:"bytes"` // memory, as the kernel counts it
 }
 
 // DataPlaneInfo describes what is loaded.

@@ -8,11 +8,14 @@ import (
 
 const (
 	// perBackend is how many entries a backend has on average, at least: shares
-	// follow the weights to within one entry, so these are within 1 %.
+	// follow the weights to within one entry, so an average one is right to 1 %.
 	perBackend = 100
 
-	// usualSize is as far as a table grows for the sake of light backends.
-	usualSize = 65537
+	// perLightest is how many the lightest has, unless that takes more than
+	// usualSize: its share is right to 10 % of itself. With more, files of many
+	// pools with unequal weights would need tables of gigabytes.
+	perLightest = 10
+	usualSize   = 65537
 )
 
 // sizes are the largest primes below powers of two, and usualSize. The lowest
@@ -20,8 +23,8 @@ const (
 var sizes = [...]uint32{1021, 2039, 4093, 8191, 16381, 32749, usualSize, 131071, 262139, 524287, 1048573, 2097143, 4194301, 8388593}
 
 // SizeFor is the size of a pool's Maglev table where none is configured: the
-// least that gives each backend 100 entries on average and, up to a size of
-// 65537, the lightest one 100. It depends on the configuration alone, so nodes
+// least that gives a backend 100 entries on average and, up to a size of 65537,
+// the lightest one 10. It depends on the configuration alone, so nodes
 // agree, and an override of a weight does not move flows that it is not about.
 func SizeFor(backends []lb.Backend) uint32 {
 	var sum, lightest uint64
@@ -34,7 +37,7 @@ func SizeFor(backends []lb.Backend) uint32 {
 	}
 	want := perBackend * uint64(len(backends))
 	if lightest > 0 {
-		want = max(want, min(usualSize, (perBackend*sum+lightest-1)/lightest))
+		want = max(want, min(usualSize, (perLightest*sum+lightest-1)/lightest))
 	}
 	i := slices.IndexFunc(sizes[:], func(size uint32) bool { return uint64(size) >= want })
 	if i < 0 {
