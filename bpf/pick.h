@@ -28,7 +28,7 @@ static __always_inline __u32 cursor_next(__u32 service)
 #define ENTRY_WEIGHT_SHIFT 16
 
 struct candidate {
-	__u64 load; /* flows it would have */
+	__u64 load; /* active flows */
 	__u32 weight;
 	__u32 id;
 };
@@ -42,7 +42,7 @@ static __always_inline void candidate_get(struct candidate *c, __u32 table, __u3
 	c->id = arena_read(members + 1 + (entry & ENTRY_SLOT));
 	c->weight = entry >> ENTRY_WEIGHT_SHIFT;
 	count = bpf_map_lookup_elem(&active, &c->id);
-	c->load = count ? load_once(*count) + 1 : 1;
+	c->load = count ? load_once(*count) : 0;
 }
 
 /* Fewer flows for its weight. */
@@ -51,17 +51,24 @@ static __always_inline bool candidate_less(const struct candidate *a, const stru
 	return a->load * b->weight < b->load * a->weight;
 }
 
-/* The least loaded of all entries; of equals the first from `start` on. */
-__noinline int pick_least(__u32 table, __u32 members, __u32 size, __u32 start)
+/* The least loaded of all entries; of equals any, by weight, so that idle
+ * backends share as busy ones do. */
+__noinline int pick_least(__u32 table, __u32 members, __u32 size, __u64 hash)
 {
 	struct candidate best, c;
+	__u32 equals;
 
 	if (!size)
 		return 0;
-	candidate_get(&best, table, members, start % size);
+	candidate_get(&best, table, members, 0);
+	equals = best.weight;
 	for (__u32 i = 1; i < LEAST_MAX && i < size; i++) {
-		candidate_get(&c, table, members, (start + i) % size);
-		if (candidate_less(&c, &best))
+		candidate_get(&c, table, members, i);
+		if (candidate_less(&best, &c))
+			continue;
+		equals = candidate_less(&c, &best) ? c.weight : equals + c.weight;
+		hash = mix64(hash);
+		if ((hash >> 32) * equals >> 32 < c.weight)
 			best = c;
 	}
 	return best.id;
@@ -90,7 +97,7 @@ static __always_inline __u32 pick(const struct service *s, __u32 service, __u64 
 	if (!size)
 		return 0;
 	if (picker == PICK_LEAST)
-		return pick_least(table, members, size, hash >> 32);
+		return pick_least(table, members, size, hash);
 	if (picker == PICK_TWO)
 		return pick_two(table, members, size, hash);
 	if (picker == PICK_CURSOR)

@@ -15,6 +15,7 @@ type plan struct {
 
 // Host numbers: the balancer is 1, clients follow from 2, backends from 10.
 const (
+	sourceNumber = 5 // of the balancer in the backends' network, with SNAT
 	firstClient  = 2
 	clients      = 8
 	firstBackend = 10

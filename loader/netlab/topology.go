@@ -28,6 +28,7 @@ type Options struct {
 // Topology is one client, one balancer with a single NIC and some backends,
 // each in its own namespace, on one switch. The VIP is routed from the client
 // to the balancer. With NAT the balancer is the backends' default route; with
+// SNAT they have no route to the clients; with
 // DSR backends have the VIP on lo and reach the client directly. With a tunnel
 // they reach it likewise, and the rest is left to `weir agent dsr`.
 type Topology struct {
@@ -35,6 +36,7 @@ type Topology struct {
 	Backends                 []Host
 	VIP                      netip.Addr
 	BalancerAddr             netip.Addr   // in the clients' network
+	SourceAddr               netip.Addr   // with SNAT: another one, in the backends' network
 	ClientAddrs              []netip.Addr // all on the client's NIC
 	opts                     Options
 	plan                     plan
@@ -71,8 +73,8 @@ func (o Options) check() error {
 		return fmt.Errorf("namespace prefix %q is empty or has one of \"/. \"", o.Prefix)
 	case o.Backends < 1 || o.Backends > MaxBackends:
 		return fmt.Errorf("%d backends: must be 1 to %d", o.Backends, MaxBackends)
-	case o.Forward != lb.NAT && o.Forward != lb.DSR && !o.Forward.Tunnel():
-		return fmt.Errorf("forwarding mode %s is not nat, dsr, ipip or gue", o.Forward)
+	case o.Forward == lb.L7:
+		return fmt.Errorf("forwarding mode %s has no backends", o.Forward)
 	case o.mixed() && !o.Forward.Tunnel():
 		return fmt.Errorf("backends of family %d for clients of family %d need a tunnel", o.BackendFamily, o.Family)
 	}
@@ -121,13 +123,19 @@ func (t *Topology) addBalancer() (err error) {
 	if t.Balancer, err = t.newHost("lb"); err != nil {
 		return err
 	}
-	return errors.Join(
+	err = errors.Join(
 		t.Balancer.Set(routerSysctls()),
 		t.plug(t.Balancer, "lb", 1),
 		t.Switch.PassAll("lb"),
 		t.Balancer.AddAddr(NIC, t.plan.backendNet),
 		t.Balancer.AddAddr(NIC, t.plan.clientNet),
 	)
+	if err != nil || t.opts.Forward != lb.SNAT {
+		return err
+	}
+	source := host(t.plan.backendNet, sourceNumber)
+	t.SourceAddr = source.Addr()
+	return t.Balancer.AddAddr(NIC, source)
 }
 
 func (t *Topology) addClient() (err error) {
@@ -171,6 +179,9 @@ func (t *Topology) addBackend(i int) error {
 	t.Backends = append(t.Backends, Host{NS: ns, Addr: addr.Addr()})
 	if err := errors.Join(t.plug(ns, name, number), ns.AddAddr(NIC, addr)); err != nil {
 		return err
+	}
+	if t.opts.Forward == lb.SNAT {
+		return nil
 	}
 	if t.opts.Forward == lb.NAT {
 		return ns.AddRoute(anywhere(t.VIP), t.plan.backendNet.Addr())

@@ -29,12 +29,16 @@ const (
 	vipPort     = 80
 )
 
-// daemonConfig is the daemon's configuration file.
-func daemonConfig(opts options, vip netip.Addr, servers []*server) string {
+// daemonConfig is the daemon's configuration file. source is the balancer's
+// address for snat, if there is one.
+func daemonConfig(opts options, vip, source netip.Addr, servers []*server) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "interfaces: [%s]\n", netlab.NIC)
 	fmt.Fprintf(&b, "xdp_mode: native\n")
 	fmt.Fprintf(&b, "pin_dir: %s\nsocket: %s\nstate_dir: %s\n", pinDir, socketPath, runDir)
+	if source.IsValid() {
+		fmt.Fprintf(&b, "snat: {addresses: [%q]}\n", source)
+	}
 	fmt.Fprintf(&b, "pools:\n  - name: %s\n    algorithm: %s\n    backends:\n", poolName, opts.algorithm)
 	for _, s := range servers {
 		fmt.Fprintf(&b, "      - {address: %q, weight: %d}\n", s.endpoint, s.weight)

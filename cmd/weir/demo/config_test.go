@@ -19,7 +19,7 @@ func TestDaemonConfigIsRead(t *testing.T) {
 		for i, s := range servers {
 			s.endpoint = netip.MustParseAddrPort(addrs[i+1])
 		}
-		c, err := config.Parse("weir.yaml", []byte(daemonConfig(testOptions(), vip, servers)))
+		c, err := config.Parse("weir.yaml", []byte(daemonConfig(testOptions(), vip, netip.Addr{}, servers)))
 		if err != nil {
 			t.Fatal(err)
 		}

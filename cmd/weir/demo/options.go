@@ -26,7 +26,7 @@ func (f *flags) register(fs *pflag.FlagSet) {
 	fs.IntVar(&f.backends, "backends", len(usualWeights), "number of backends")
 	fs.UintSliceVar(&f.weights, "weights", usualWeights[:], "weight of each backend")
 	fs.StringVar(&f.algorithm, "algorithm", "maglev", "maglev, rr or wrr")
-	fs.StringVar(&f.forward, "forward", "nat", "nat, dsr, ipip or gue")
+	fs.StringVar(&f.forward, "forward", "nat", "nat, snat, dsr, ipip or gue")
 	fs.IntVar(&f.family, "family", 4, "4 or 6")
 	fs.BoolVar(&f.hold, "hold", false, "stay up afterwards, under light load, and print commands to try")
 	fs.BoolVar(&f.json, "json", false, "print one JSON object at the end and nothing else")
@@ -54,7 +54,7 @@ func (f *flags) options(changed func(flag string) bool) (options, error) {
 		return options{}, fmt.Errorf("--algorithm: %w", err)
 	}
 	if o.forward, err = lb.ParseForward(f.forward); err != nil || o.forward == lb.L7 {
-		return options{}, fmt.Errorf("--forward: %q is not nat, dsr, ipip or gue", f.forward)
+		return options{}, fmt.Errorf("--forward: %q is not nat, snat, dsr, ipip or gue", f.forward)
 	}
 	if f.family != 4 && f.family != 6 {
 		return options{}, fmt.Errorf("--family: %d is not 4 or 6", f.family)

@@ -60,8 +60,8 @@ func TestOptionsRefused(t *testing.T) {
 		"--weights 1001":               "1001 is more than 1000",
 		"--weights 0,0":                "no backend has a weight above 0",
 		"--algorithm random":           `"random"`,
-		"--forward l7":                 `"l7" is not nat, dsr, ipip or gue`,
-		"--forward x":                  `"x" is not nat, dsr, ipip or gue`,
+		"--forward l7":                 `"l7" is not nat, snat, dsr, ipip or gue`,
+		"--forward x":                  `"x" is not nat, snat, dsr, ipip or gue`,
 		"--family 5":                   "5 is not 4 or 6",
 		"--duration 0s":                "0s is not more than 0",
 	} {

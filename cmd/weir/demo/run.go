@@ -125,7 +125,7 @@ func (d *demo) startServers(context.Context) error {
 }
 
 func (d *demo) startDaemon(ctx context.Context) (err error) {
-	config := daemonConfig(d.opts, d.topo.VIP, d.servers)
+	config := daemonConfig(d.opts, d.topo.VIP, d.topo.SourceAddr, d.servers)
 	if err := os.WriteFile(configPath, []byte(config), 0o600); err != nil {
 		return fmt.Errorf("writing the daemon's configuration: %w", err)
 	}
