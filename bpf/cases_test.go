@@ -30,6 +30,10 @@ func tables() []table {
 			table{f.name + " shared reals", sharedCases(f)},
 			table{f.name + " protocols", protocolCases(f)},
 			table{f.name + " echo", echoCases(f)},
+			table{f.name + " errors to DSR", append(errorCases(f, dsr), cutErrorCases(f, dsr)...)},
+			table{f.name + " errors to NAT", append(errorCases(f, nat), cutErrorCases(f, nat)...)},
+			table{f.name + " errors to NAT of any port", errorCases(f, anyPort)},
+			table{f.name + " errors to SNAT", snatErrorCases(f)},
 			table{f.name + " lies", lyingCases(f)},
 			table{f.name + " loose", looseCases(f)},
 			table{f.name + " checksums", checksumCases(f)},
@@ -38,7 +42,8 @@ func tables() []table {
 	for _, p := range pairings {
 		for _, mode := range []func(lb.VIP, netip.Addr) target{p.ipip, p.gue} {
 			name := fmt.Sprintf("%s in %s by %s", p.inner.name, p.outer.name, mode(p.inner.web, p.inner.a).forward)
-			cases := slices.Concat(requestCases(p.inner, mode), flowCases(p.inner, mode), tunnelCases(p.inner, mode), tooBigCases(p.inner, mode))
+			cases := slices.Concat(requestCases(p.inner, mode), flowCases(p.inner, mode), tunnelCases(p.inner, mode), tooBigCases(p.inner, mode),
+				errorCases(p.inner, mode), cutErrorCases(p.inner, mode))
 			out = append(out, table{name, cases})
 		}
 	}

@@ -4,6 +4,7 @@
 #pragma once
 
 #define ICMP_HEADER 8 /* of both versions, with the field that errors use */
+#define QUOTED_L4 8   /* of a packet in an error: ports and a sequence number */
 #define ICMP4_ECHO_REPLY 0
 #define ICMP4_UNREACHABLE 3
 #define ICMP4_FRAG_NEEDED 4 /* code of unreachable */
@@ -85,6 +86,14 @@ static __always_inline int icmp_answer_echo(struct packet *p)
 	return XDP_TX;
 }
 
+/* Bytes of the quoted packet. The frame may have padding after them. */
+static __always_inline __u32 icmp_room(const struct packet *p)
+{
+	__u32 at = p->l4 - p->l3 + ICMP_HEADER;
+
+	return p->l3_length > at ? p->l3_length - at : 0;
+}
+
 /* Reads the quoted packet's addresses and ports, turned round: the 5-tuple of
  * the flow that it answered. */
 static __always_inline bool icmp_quoted4(struct packet *p, void *end, struct tuple *t)
@@ -96,7 +105,7 @@ static __always_inline bool icmp_quoted4(struct packet *p, void *end, struct tup
 	    ip->frag_off & bpf_htons(IP_OFFSET_MASK) || ip->saddr != p->ip4->daddr)
 		return false;
 	ports = (void *)ip + ip->ihl * 4;
-	if ((void *)(ports + 4) > end)
+	if ((void *)(ports + 4) > end || icmp_room(p) < ip->ihl * 4 + QUOTED_L4)
 		return false;
 	p->quoted = ip;
 	p->quoted_ports = ports;
@@ -113,7 +122,8 @@ static __always_inline bool icmp_quoted6(struct packet *p, void *end, struct tup
 	struct ipv6hdr *ip = p->l4 + ICMP_HEADER;
 	__u16 *ports = (void *)(ip + 1);
 
-	if ((void *)(ports + 4) > end || !balanced(ip->nexthdr) ||
+	if ((void *)(ports + 4) > end || icmp_room(p) < sizeof(*ip) + QUOTED_L4 ||
+	    !balanced(ip->nexthdr) ||
 	    __builtin_memcmp(&ip->saddr, &p->ip6->daddr, sizeof(ip->saddr)))
 		return false;
 	p->quoted = ip;

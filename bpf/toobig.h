@@ -3,7 +3,6 @@
  * answer to a packet that does not fit its tunnel. */
 #pragma once
 
-#define QUOTED_L4 8 /* enough for ports and a sequence number */
 #define TOO_BIG_TTL 64
 #define ADDRESSES_WORDS 16 /* of 16 bits: both addresses of an IPv6 header */
 
