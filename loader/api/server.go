@@ -28,7 +28,6 @@ type Server struct {
 	opts    Options
 	limits  limits
 	started time.Time
-	metrics http.Handler
 }
 
 // New prepares a server; nothing is started.
@@ -39,9 +38,7 @@ func New(o Options) *Server {
 	if o.ProcSys == "" {
 		o.ProcSys = "/proc/sys"
 	}
-	s := &Server{opts: o, limits: defaultLimits, started: time.Now()}
-	s.metrics = s.metricsHandler()
-	return s
+	return &Server{opts: o, limits: defaultLimits, started: time.Now()}
 }
 
 // limits are the times that parts of one request may take. The event stream
@@ -105,7 +102,7 @@ func (s *Server) Handler() http.Handler {
 		{"POST", "/v1/reload", s.reload},
 		{"GET", "/v1/events", s.events},
 		{"GET", "/v1/flows", s.flows},
-		{"GET", "/metrics", s.metrics.ServeHTTP},
+		{"GET", "/metrics", s.metrics},
 	} {
 		mux.HandleFunc(r.method+" "+r.path, s.whenReady(r.handle))
 		mux.HandleFunc(r.path, methodNotAllowed(r.method))

@@ -17,8 +17,19 @@ func (v view) warnings(procSys string) []string {
 		all = append(all, fmt.Sprintf("the data plane refused the last change and is tried again: %v", v.ApplyError))
 	}
 	all = append(all, v.forwardingOff(procSys)...)
-	all = append(all, v.unresolved()...)
-	return append(all, v.unserved()...)
+	all = append(all, few(v.unresolved())...)
+	return append(all, few(v.unserved())...)
+}
+
+// fewWarnings is how many warnings of one kind are listed: where a gateway does
+// not answer there is one for each backend.
+const fewWarnings = 20
+
+func few(all []string) []string {
+	if len(all) <= fewWarnings {
+		return all
+	}
+	return append(all[:fewWarnings-1], fmt.Sprintf("and %d more like the last", len(all)-fewWarnings+1))
 }
 
 func (v view) applyError() string {
