@@ -81,13 +81,17 @@ var neighbours = []struct {
 // newLab makes a lab; it is gone when the test ends.
 func newLab(t testing.TB) *lab {
 	t.Helper()
-	return newLabWith(t, lb.Config{
+	return newLabWith(t, defaults())
+}
+
+func defaults() lb.Config {
+	return lb.Config{
 		Seed:     42,
 		Tunnel:   tunnel,
 		SNAT:     sources,
 		Limits:   lb.Limits{Services: 32, Backends: 256, Flows: 4096, TableEntries: 1 << 18},
 		Timeouts: lb.Timeouts{Embryonic: 30 * time.Second, Established: 15 * time.Minute, Closing: time.Minute, UDP: time.Minute},
-	})
+	}
 }
 
 // newLabWith takes all but the pin directory from a configuration.

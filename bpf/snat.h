@@ -203,23 +203,26 @@ static __always_inline __u32 snat_addressed(const struct packet *p)
 	return index ? *index * SNAT_PORTS + port - SNAT_FIRST_PORT + 1 : 0;
 }
 
-/* The backend of the flow that holds a pair, 0 if this packet is not from it.
- * Keeps the pair; a reset ends it. */
-__noinline int snat_owner(__u32 pair, __u32 resets)
+/* The word of the flow that holds a pair, 0 if none does. */
+static __always_inline __u64 snat_holder(struct flow_at *at, __u32 pair)
 {
-	__u32 index = pair / FLOW_SLOTS, slot = pair & FLOW_SLOT_MASK;
-	struct flow_at at = { .now = flow_clock() };
-	__u64 word;
+	__u32 index = pair / FLOW_SLOTS;
 
-	at.set = bpf_map_lookup_elem(&snat_flows, &index);
-	if (!at.set)
-		return 0;
-	word = load_once(at.set->word[slot]);
-	if (!word)
+	at->set = bpf_map_lookup_elem(&snat_flows, &index);
+	return at->set ? load_once(at->set->word[pair & FLOW_SLOT_MASK]) : 0;
+}
+
+/* A reply of id's keeps the pair; a reset ends it. */
+__noinline int snat_keep(__u32 pair, __u32 id, __u32 resets)
+{
+	struct flow_at at = { .now = flow_clock() };
+	__u64 word = snat_holder(&at, pair);
+
+	if (!word || flow_id(word) != id)
 		return 0;
 	at.tag = word >> 32;
-	flow_move(&at, slot, word, (resets ? FLOW_CLOSED : flow_state(word)) | FLOW_UNCOUNTED);
-	return flow_id(word);
+	return flow_move(&at, pair & FLOW_SLOT_MASK, word,
+			 (resets ? FLOW_CLOSED : flow_state(word)) | FLOW_UNCOUNTED);
 }
 
 static __always_inline bool snat_is_from(const struct packet *p, const struct backend *b)
@@ -238,16 +241,18 @@ static __always_inline struct backend *snat_reply(struct packet *p, __u32 *id)
 {
 	__u32 pair = snat_addressed(p), key = pair - 1;
 	struct snat_client *client;
+	struct flow_at at = {};
 	struct backend *b;
 	struct tuple t;
 
 	if (!pair)
 		return 0;
-	*id = snat_owner(key, p->tcp_flags & TCP_RST);
+	*id = flow_id(snat_holder(&at, key));
 	b = *id ? bpf_map_lookup_elem(&backends, id) : 0;
 	client = bpf_map_lookup_elem(&snat_clients, &key);
 	if (!b || !client || !snat_is_from(p, b))
 		return 0;
+	snat_keep(key, *id, p->tcp_flags & TCP_RST);
 	t.src = client->addr;
 	t.sport = client->port;
 	t.dst = b->vip;

@@ -4,6 +4,9 @@ import (
 	"encoding/binary"
 	"net/netip"
 	"slices"
+	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"weir/loader/lb"
 )
@@ -36,4 +39,39 @@ func sourceOf(f frame, got []byte) (netip.AddrPort, bool) {
 		return netip.AddrPort{}, false
 	}
 	return port(src, binary.BigEndian.Uint16(got[at:])), true
+}
+
+// pairWords reads snat's table, a word for each source.
+func (l *lab) pairWords(t testing.TB) []uint64 {
+	t.Helper()
+	table := make([]byte, l.pairs.Size())
+	if _, err := l.pairs.ReadAt(table, 0); err != nil {
+		t.Fatal(err)
+	}
+	words := make([]uint64, len(table)/8)
+	for i := range words {
+		words[i] = binary.NativeEndian.Uint64(table[8*i:])
+	}
+	return words
+}
+
+func (l *lab) setPairWords(t testing.TB, words []uint64) {
+	t.Helper()
+	var table []byte
+	for _, w := range words {
+		table = binary.NativeEndian.AppendUint64(table, w)
+	}
+	if _, err := l.pairs.WriteAt(table, 0); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// flowClock is the time in flow words now.
+func flowClock(t testing.TB) uint64 {
+	t.Helper()
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC_COARSE, &now); err != nil {
+		t.Fatal(err)
+	}
+	return uint64(now.Nano()) >> 32 & (1<<11 - 1)
 }
