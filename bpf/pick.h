@@ -51,27 +51,41 @@ static __always_inline bool candidate_less(const struct candidate *a, const stru
 	return a->load * b->weight < b->load * a->weight;
 }
 
-/* The least loaded of all entries; of equals any, by weight, so that idle
- * backends share as busy ones do. */
-__noinline int pick_least(__u32 table, __u32 members, __u32 size, __u64 hash)
-{
-	struct candidate best, c;
-	__u32 equals;
+/* The least loaded of the entries so far. */
+struct least {
+	struct candidate best;
+	__u32 equals; /* weights of all that are loaded as it is */
+	__u32 pad;
+	__u64 hash; /* draws among equals */
+};
 
-	if (!size)
+/* Of equals any is taken, by weight, so that idle backends share as busy ones
+ * do. */
+__noinline int least_consider(struct least *l, __u32 table, __u32 members, __u32 index)
+{
+	struct candidate c;
+
+	if (!l)
 		return 0;
-	candidate_get(&best, table, members, 0);
-	equals = best.weight;
-	for (__u32 i = 1; i < LEAST_MAX && i < size; i++) {
-		candidate_get(&c, table, members, i);
-		if (candidate_less(&best, &c))
-			continue;
-		equals = candidate_less(&c, &best) ? c.weight : equals + c.weight;
-		hash = mix64(hash);
-		if ((hash >> 32) * equals >> 32 < c.weight)
-			best = c;
-	}
-	return best.id;
+	candidate_get(&c, table, members, index);
+	if (index && candidate_less(&l->best, &c))
+		return 0;
+	if (!index || candidate_less(&c, &l->best))
+		l->equals = 0;
+	l->equals += c.weight;
+	l->hash = mix64(l->hash);
+	if ((l->hash >> 32) * l->equals >> 32 < c.weight)
+		l->best = c;
+	return 0;
+}
+
+static __always_inline __u32 pick_least(__u32 table, __u32 members, __u32 size, __u64 hash)
+{
+	struct least l = { .hash = hash };
+
+	for (__u32 i = 0; i < LEAST_MAX && i < size; i++)
+		least_consider(&l, table, members, i);
+	return l.best.id;
 }
 
 /* The less loaded of two (Mitzenmacher, "The Power of Two Choices"). */

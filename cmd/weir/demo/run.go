@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"slices"
 	"time"
@@ -112,7 +113,7 @@ func (d *demo) buildNetwork(context.Context) (err error) {
 func (d *demo) startServers(context.Context) error {
 	d.onEnd(d.serving.wait)
 	for i, host := range d.topo.Backends {
-		s, err := newServer(host, backendPort(d.opts.forward), d.opts.weights[i], d.topo.ClientAddrs)
+		s, err := newServer(host, backendPort(d.opts.forward), d.opts.weights[i], slices.Concat(d.topo.ClientAddrs, []netip.Addr{d.topo.SourceAddr}))
 		if err != nil {
 			return err
 		}

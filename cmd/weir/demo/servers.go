@@ -22,7 +22,7 @@ import (
 type server struct {
 	endpoint netip.AddrPort
 	weight   lb.Weight
-	clients  []netip.Addr // whose connections count
+	clients  []netip.Addr // whose connections count; with snat the balancer's
 	accepted atomic.Uint64
 	active   atomic.Int64
 	http     *http.Server
