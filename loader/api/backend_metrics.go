@@ -3,7 +3,6 @@ package api
 import (
 	"bufio"
 	"fmt"
-	"strconv"
 
 	"weir/loader/api/wire"
 	"weir/loader/control"
@@ -45,14 +44,11 @@ func (v view) writeBackends(out *bufio.Writer) {
 	if len(all) == 0 {
 		return
 	}
-	number := make([]byte, 0, 20)
 	for _, f := range backendFamilies {
 		name := "weir_backend_" + f.name
 		writeHead(out, name, f.kind, f.help)
 		for i := range all {
-			out.WriteString(name)
-			out.WriteString(all[i].labels)
-			out.Write(append(strconv.AppendUint(number, f.value(&all[i].traffic), 10), '\n'))
+			fmt.Fprintf(out, "%s%s%d\n", name, all[i].labels, f.value(&all[i].traffic))
 		}
 	}
 }
