@@ -26,10 +26,10 @@ bench-l4: ## cost of the packet path, about a minute; JSON=1 for lines of JSON o
 	@JSON='$(JSON)' $(GO) run ./loader/dataplane/l4bench
 
 vm-smoke: deps-vm ## Debian's kernels 6.1 and 6.12 in virtual machines: verifier, native XDP, a demo; about a minute
-	WEIR_VM=smoke nice $(GO) test -count=1 -v -timeout 15m -run '^TestVM$$' ./vm-tests
+	WEIR_VM=smoke $(GO) test -count=1 -v -timeout 15m -run '^TestVM$$' ./vm-tests
 
 vm-test: deps-vm ## all that runs in virtual machines, and whether a broken one is noticed
-	WEIR_VM=all nice $(GO) test -count=1 -v -timeout 60m ./vm-tests
+	WEIR_VM=all $(GO) test -count=1 -v -timeout 60m ./vm-tests
 
 vagrant-validate: deps-vagrant ## checks the Vagrantfile; `vagrant up` starts its machines
 	vagrant validate

@@ -29,9 +29,9 @@ type suite struct {
 
 func suites() []suite {
 	return []suite{
-		{name: "smoke", smoke: true, run: "^(TestVerifier|TestAttach|TestDemo)", nics: nics(), limit: 3 * time.Minute},
+		{name: "smoke", smoke: true, run: "^(TestVerifier|TestAttach|TestDemo)", nics: nics(), limit: 5 * time.Minute},
 		{name: "verifier", run: "^(TestVerifier|TestAttach)", nics: nics(), limit: 3 * time.Minute},
-		{name: "demo", run: "^TestDemo", limit: 5 * time.Minute},
+		{name: "demo", run: "^TestDemo", limit: 8 * time.Minute},
 		{name: "packets", pkg: "weir/bpf", run: "^Test", limit: 10 * time.Minute},
 		{name: "dataplane", pkg: "weir/loader/dataplane", run: "^Test", limit: 10 * time.Minute},
 		{name: "nexthop", pkg: "weir/loader/nexthop", run: "^Test", limit: 5 * time.Minute},

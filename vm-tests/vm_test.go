@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"weir/vm-tests/debian"
 	"weir/vm-tests/guest"
 	"weir/vm-tests/qemu"
@@ -41,6 +43,7 @@ func newLab(t *testing.T) *lab {
 	if err != nil {
 		t.Fatal(err)
 	}
+	takeTurn(t, dir)
 	l := &lab{dir: dir, programs: map[string][]byte{}}
 	l.store = debian.Store{Dir: filepath.Join(dir, "kernels"), Notice: t.Logf}
 	if l.accel, err = qemu.FindAccel(t.Context(), os.Getenv(accelEnv)); err != nil {
@@ -48,6 +51,22 @@ func newLab(t *testing.T) *lab {
 	}
 	t.Logf("accelerator: %s", l.accel)
 	return l
+}
+
+// takeTurn waits until no other process runs machines out of the directory.
+func takeTurn(t *testing.T, dir string) {
+	t.Helper()
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	lock, err := os.Create(filepath.Join(dir, "lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { lock.Close() })
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // program builds a package once.
@@ -100,6 +119,7 @@ func (l *lab) machine(t *testing.T, s system, name, pkg string) qemu.Machine {
 		c.bin[filepath.Base(guest.Tests)] = l.program(t, pkg)
 	}
 	initrd := filepath.Join(dir, "initrd")
+	t.Cleanup(func() { os.Remove(initrd) })
 	if err := writeInitrd(initrd, c); err != nil {
 		t.Fatal(err)
 	}
@@ -149,8 +169,9 @@ func replay(t *testing.T, tests []*results.Test) {
 	}
 }
 
-// How many lines of the console a failure shows.
-const tailLines = 40
+// How many lines of the console a failure shows: a kernel's panic takes about
+// fifty.
+const tailLines = 100
 
 // lastWords is the end of what a machine said.
 func lastWords(r results.Report, out qemu.Output) string {

@@ -25,7 +25,7 @@ const (
 // Test is one test or subtest, with what it logged and its subtests in the
 // order of their beginning.
 type Test struct {
-	Name    string // the last part: "b" of "TestA/b"
+	Name    string // without the names of those above: "b" of "TestA/b"
 	Outcome Outcome
 	Elapsed time.Duration
 	Output  []string // lines
@@ -131,14 +131,19 @@ func (p *parser) end(fields []string) {
 	p.current = t
 }
 
-// test finds or makes a test and those above it.
+// test finds or makes a test, among the subtests of the one that its name
+// begins with: names may have slashes of their own, and a test begins before
+// its subtests do.
 func (p *parser) test(full string) *Test {
 	if t := p.tests[full]; t != nil {
 		return t
 	}
 	siblings, name := &p.report.Tests, full
-	if i := strings.LastIndexByte(full, '/'); i >= 0 {
-		siblings, name = &p.test(full[:i]).Subs, full[i+1:]
+	for i := len(full) - 1; i > 0; i-- {
+		if above := p.tests[full[:i]]; full[i] == '/' && above != nil {
+			siblings, name = &above.Subs, full[i+1:]
+			break
+		}
 	}
 	t := &Test{Name: name, Outcome: Unfinished}
 	*siblings = append(*siblings, t)

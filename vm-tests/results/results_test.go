@@ -36,6 +36,9 @@ func TestParse(t *testing.T) {
 		"\x16--- SKIP: TestC (0.00s)",
 		"    c_test.go:1: why",
 		"\x16=== RUN   TestD",
+		"\x16=== RUN   TestD/192.0.2.1:80/tcp",
+		"\x16--- PASS: TestD/192.0.2.1:80/tcp (0.00s)",
+		"\x16=== RUN   TestD/192.0.2.1:80/tcp/c",
 		EndLine(1),
 	}, "\n")))
 	want := Report{
@@ -44,7 +47,9 @@ func TestParse(t *testing.T) {
 				{Name: "b", Outcome: Fail, Elapsed: 1500 * time.Millisecond, Output: []string{"no newline", "    a_test.go:2: of b"}},
 			}},
 			{Name: "TestC", Outcome: Skip, Output: []string{"    c_test.go:1: why"}},
-			{Name: "TestD", Outcome: Unfinished},
+			{Name: "TestD", Outcome: Unfinished, Subs: []*Test{
+				{Name: "192.0.2.1:80/tcp", Outcome: Pass, Subs: []*Test{{Name: "c", Outcome: Unfinished}}},
+			}},
 		},
 		Rest: []string{"FAIL"}, Ended: true, ExitCode: 1,
 	}
