@@ -317,3 +317,31 @@ func TestSNATExhaustion(t *testing.T) {
 		}
 	}
 }
+
+// A flow may have a source of either of two sets: where half of the sets are
+// full, three of four flows find one.
+func TestSNATTriesTwoSets(t *testing.T) {
+	l := newLab(t)
+	const flows, established = 400, 2
+	for _, f := range []family{ip4, ip6} {
+		web := snat(f.web, f.a)
+		l.load(t, one(web)...)
+		l.fillPairs(t, established)
+		words := l.pairWords(t)
+		for i := range words {
+			if i/slots%2 == 0 {
+				words[i] = 0
+			}
+		}
+		l.setPairWords(t, words)
+		found := 0
+		for i := range flows {
+			if v, _ := l.mustRun(t, client(f, i).bytes()); v == tx {
+				found++
+			}
+		}
+		if found < 260 || found > 340 { // 300, with a standard deviation of 9
+			t.Errorf("%s: %d of %d flows found a source, want 3 of 4", f.name, found, flows)
+		}
+	}
+}
