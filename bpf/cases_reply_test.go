@@ -2,6 +2,8 @@ package bpf_test
 
 import (
 	"slices"
+	"testing"
+	"time"
 
 	"weir/loader/lb"
 )
@@ -112,10 +114,22 @@ func sharedCases(f family) []packetCase {
 			s1.sent(one1).opens(one1),
 			one1.reply(s1).dest(f.far).passed("not_vip"),
 			packet(tcp, one1.at, f.own).passed("not_vip"))},
+		{"shared real: of a flow that has expired", both, list(
+			s1.sent(one1).opens(one1),
+			one1.reply(s1).passed("not_vip").after(expireRequests).of(s1, none))},
 		{"shared real: sharing begins after the flow", one(two), list(
 			s2.sent(two).opens(two),
 			two.reply(s2).answered(two).replies(two).after(apply(both...)),
 			s1.sent(one1).opens(one1),
 			one1.reply(s1).answered(one1).replies(one1))},
+	}
+}
+
+// expireRequests lets embryonic flows expire, but not yet their replies.
+func expireRequests(t *testing.T, l *lab) {
+	t.Helper()
+	l.age(t, time.Minute)
+	if _, err := l.Sweep(); err != nil {
+		t.Fatal(err)
 	}
 }

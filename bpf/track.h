@@ -88,6 +88,15 @@ static __always_inline void track_ended(const struct packet *p, const struct bac
 	track_end_reverse(&t, id, state);
 }
 
+/* What looks like a flow of b may be the reply direction of one, sent by a real
+ * whose request direction has expired, or have the same hash by chance. */
+static __always_inline bool track_is_for(const struct packet *p, const struct backend *b)
+{
+	if (p->version == 4)
+		return p->ip4->daddr == b->vip.word[3];
+	return !__builtin_memcmp(&p->ip6->daddr, &b->vip, sizeof(b->vip));
+}
+
 /* A stored flow: its backend, or 0 if the packet starts a new one. */
 static __always_inline struct backend *track_hit(const struct packet *p, const struct flow_at *at,
 						 __u32 slot, __u64 word)
@@ -95,7 +104,8 @@ static __always_inline struct backend *track_hit(const struct packet *p, const s
 	__u32 id = flow_id(word), state = flow_next(flow_state(word), p->proto, p->tcp_flags);
 	struct backend *b = bpf_map_lookup_elem(&backends, &id);
 
-	if (!b || !b->forward || (flow_finished(word) && opens(p->proto, p->tcp_flags)))
+	if (!b || !b->forward || !track_is_for(p, b) ||
+	    (flow_finished(word) && opens(p->proto, p->tcp_flags)))
 		return 0;
 	if (flow_move(at, slot, word, state))
 		track_ended(p, b, id, state);
