@@ -8,7 +8,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"weir/loader/api/client"
-	"weir/loader/dataplane"
 )
 
 func (a *app) unloadCommand() *cobra.Command {
@@ -27,9 +26,6 @@ runs, unless --force.`,
 				return err
 			}
 			removed, err := a.kernel.unload(pinDir, force)
-			if errors.Is(err, dataplane.ErrInUse) {
-				err = fmt.Errorf("%w: stop it first, or use --force", err)
-			}
 			if err != nil {
 				return fmt.Errorf("unloading %s: %w", pinDir, err)
 			}
