@@ -25,7 +25,7 @@ func (f *flags) register(fs *pflag.FlagSet) {
 	fs.DurationVar(&f.duration, "duration", 15*time.Second, "how long to drive load")
 	fs.IntVar(&f.backends, "backends", len(usualWeights), "number of backends")
 	fs.UintSliceVar(&f.weights, "weights", usualWeights[:], "weight of each backend")
-	fs.StringVar(&f.algorithm, "algorithm", "maglev", "maglev, rr or wrr")
+	fs.StringVar(&f.algorithm, "algorithm", "maglev", "maglev, rr, wrr or least_conn")
 	fs.StringVar(&f.forward, "forward", "nat", "nat, snat, dsr, ipip or gue")
 	fs.IntVar(&f.family, "family", 4, "4 or 6")
 	fs.BoolVar(&f.hold, "hold", false, "stay up afterwards, under light load, and print commands to try")
