@@ -167,17 +167,18 @@ func (d *DataPlane) Configure(c lb.Config) error {
 	if !c.SNAT.Equal(d.config.SNAT) {
 		return fmt.Errorf("snat.addresses cannot change while maps are pinned: stop the daemon, run `weir unload`, and start it again")
 	}
-	if c.Seed != d.config.Seed || c.Timeouts != d.config.Timeouts || c.Tunnel != d.config.Tunnel {
-		if err := d.replaceProgram(d.nat, c); err != nil {
-			return err
-		}
-		d.idle = idleLimits(c.Timeouts, d.opts.ClockShift)
-	}
 	old := d.config
 	d.config = c
 	if err := d.attachAll(); err != nil {
 		d.config = old
 		return errors.Join(err, d.attachAll())
+	}
+	if c.Seed != old.Seed || c.Timeouts != old.Timeouts || c.Tunnel != old.Tunnel {
+		if err := d.replaceProgram(d.nat, c); err != nil {
+			d.config = old
+			return errors.Join(err, d.detachOthers())
+		}
+		d.idle = idleLimits(c.Timeouts, d.opts.ClockShift)
 	}
 	return d.detachOthers()
 }

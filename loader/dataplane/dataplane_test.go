@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/cilium/ebpf"
 
@@ -159,5 +160,19 @@ func TestApplyRefusedWhole(t *testing.T) {
 	}
 	if err := d.Apply(good); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestConfigureRefusedWhole(t *testing.T) {
+	c := testConfig(t)
+	d := openTest(t, Options{Config: c})
+	program, idle := d.Program(), d.idle
+	next := c
+	next.Seed, next.Timeouts.UDP, next.Interfaces = 7, time.Hour, []string{"weir-no-such"}
+	if err := d.Configure(next); err == nil {
+		t.Fatal("no error for an interface that does not exist")
+	}
+	if d.Program() != program || d.idle != idle || d.config.Seed != c.Seed {
+		t.Error("seed and timeouts of a refused configuration are in force")
 	}
 }
