@@ -4,10 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
-	"path/filepath"
 	"slices"
 	"sort"
-	"strings"
 	"sync/atomic"
 
 	"github.com/cilium/ebpf/link"
@@ -225,15 +223,4 @@ func describe(name string, l link.Link) lb.Attachment {
 		a.Mode = "other"
 	}
 	return a
-}
-
-// Pins lists what a pin directory holds, for people.
-func Pins(dir string) []string {
-	var out []string
-	for _, sub := range []string{linksDir, mapsDir} {
-		for _, name := range entries(filepath.Join(dir, sub)) {
-			out = append(out, strings.TrimSuffix(sub, "s")+" "+name)
-		}
-	}
-	return out
 }
