@@ -2,7 +2,6 @@
 /* From a frame to a packet whose headers are known to be there. */
 #pragma once
 
-#define VLAN_MAX_HEADERS 2
 #define EXTENSIONS_MAX 4
 #define IP_OFFSET_MASK 0x1fff
 #define IP_FRAGMENT_MASK 0x3fff /* more fragments, or an offset */
