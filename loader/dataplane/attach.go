@@ -34,7 +34,7 @@ func (a *attachment) undo() {
 // removed.
 func (d *DataPlane) attachAll() error {
 	var made []*attachment
-	for _, name := range d.config.Interfaces {
+	for _, name := range d.attachOrder() {
 		if d.links[name] != nil {
 			continue
 		}
@@ -53,6 +53,21 @@ func (d *DataPlane) attachAll() error {
 		}
 	}
 	return nil
+}
+
+// attachOrder has the interfaces without a pinned link first. Those may be
+// refused, and then no pinned link has been given another program yet.
+func (d *DataPlane) attachOrder() []string {
+	pinned := entries(filepath.Join(d.config.PinDir, linksDir))
+	var first, last []string
+	for _, name := range d.config.Interfaces {
+		if slices.Contains(pinned, pinEscaper.Replace(name)) {
+			last = append(last, name)
+		} else {
+			first = append(first, name)
+		}
+	}
+	return slices.Concat(first, last)
 }
 
 func (d *DataPlane) attach(name string) (*attachment, error) {

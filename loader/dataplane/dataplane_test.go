@@ -176,3 +176,28 @@ func TestConfigureRefusedWhole(t *testing.T) {
 		t.Error("seed and timeouts of a refused configuration are in force")
 	}
 }
+
+func TestRefusedStartKeepsTheProgram(t *testing.T) {
+	c := testConfig(t)
+	c.Interfaces, c.XDPMode = []string{"lo"}, lb.XDPGeneric
+	d := openTest(t, Options{Config: c})
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	before, err := Inspect(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := c
+	next.Interfaces = []string{"lo", "weir-no-such"}
+	if _, err := Open(Options{Config: next}); err == nil {
+		t.Fatal("no error for an interface that does not exist")
+	}
+	after, err := Inspect(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(before.Links) != 1 || after.Links["lo"] != before.Links["lo"] {
+		t.Errorf("lo runs %+v, ran %+v", after.Links["lo"], before.Links["lo"])
+	}
+}
