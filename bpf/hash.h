@@ -5,15 +5,6 @@
  * Go is loader/dataplane/hash.go. */
 #pragma once
 
-struct tuple {
-	struct address src;
-	struct address dst;
-	__u16 sport;
-	__u16 dport;
-	__u8 version;
-	__u8 proto;
-};
-
 static __always_inline __u64 mix64(__u64 h)
 {
 	h ^= h >> 30;

@@ -6,6 +6,15 @@
 #define IP_OFFSET_MASK 0x1fff
 #define IP_FRAGMENT_MASK 0x3fff /* more fragments, or an offset */
 
+struct tuple {
+	struct address src;
+	struct address dst;
+	__u16 sport;
+	__u16 dport;
+	__u8 version;
+	__u8 proto;
+};
+
 /* A frame as parse() left it. Pointers stay valid until the frame is changed
  * in size; `l4` has at least the fixed header of `proto` behind it. */
 struct packet {
@@ -32,6 +41,9 @@ struct packet {
 	 * saw compared before implies. */
 	bool icmp;
 	bool udp;
+	/* Scratch for the functions that take a 5-tuple: stack is scarce, and
+	 * compilers do not let variables of inlined functions share it. */
+	struct tuple *t;
 };
 
 enum parsed {

@@ -171,7 +171,6 @@ static __always_inline void snat_rewrite(struct packet *p, bool source, const st
 static __always_inline int snat_request(struct packet *p, __u64 hash, __u32 id)
 {
 	struct address addr;
-	struct tuple t;
 	__u16 port;
 	int pair;
 
@@ -180,8 +179,8 @@ static __always_inline int snat_request(struct packet *p, __u64 hash, __u32 id)
 	/* Most known flows are in their first set. */
 	pair = snat_known(hash, p->version, id, p->proto, p->tcp_flags);
 	if (!pair) {
-		packet_tuple(p, &t);
-		pair = snat_pair(&t, id, p->tcp_flags);
+		packet_tuple(p, p->t);
+		pair = snat_pair(p->t, id, p->tcp_flags);
 	}
 	if (!pair)
 		return refusal(DROP_SNAT_EXHAUSTED);
@@ -243,7 +242,6 @@ static __always_inline struct backend *snat_reply(struct packet *p, __u32 *id)
 	struct snat_client *client;
 	struct flow_at at = {};
 	struct backend *b;
-	struct tuple t;
 
 	if (!pair)
 		return 0;
@@ -253,15 +251,15 @@ static __always_inline struct backend *snat_reply(struct packet *p, __u32 *id)
 	if (!b || !client || !snat_is_from(p, b))
 		return 0;
 	snat_keep(key, *id, p->tcp_flags & TCP_RST);
-	t.src = client->addr;
-	t.sport = client->port;
-	t.dst = b->vip;
-	t.dport = b->port ? b->vip_port : p->sport;
-	t.version = p->version;
-	t.proto = p->proto;
-	if (track_replied(&t, *id, p->tcp_flags & TCP_RST) == REPLIED_CLOSED)
+	p->t->src = client->addr;
+	p->t->sport = client->port;
+	p->t->dst = b->vip;
+	p->t->dport = b->port ? b->vip_port : p->sport;
+	p->t->version = p->version;
+	p->t->proto = p->proto;
+	if (track_replied(p->t, *id, p->tcp_flags & TCP_RST) == REPLIED_CLOSED)
 		event_send(p, EVENT_FLOW_CLOSED, 0, *id);
 	if (p->hops > 1 && !nat_lacks_checksum(p))
-		snat_rewrite(p, false, &t.src, t.sport);
+		snat_rewrite(p, false, &p->t->src, p->t->sport);
 	return b;
 }

@@ -48,12 +48,17 @@ __noinline int track_end(struct tuple *t, __u32 id, __u32 state)
  * well. 0: another live flow has the same replies, or there is no room. */
 __noinline int track_reverse(struct tuple *t, __u32 id)
 {
+	struct backend *b = bpf_map_lookup_elem(&backends, &id);
+	struct tuple reverse;
 	struct flow_at at;
 	struct victim v;
 	__u64 word;
 	__u32 slot;
 
-	if (!t || !flow_locate(&at, hash_of(flow_key, t)))
+	if (!t || !b)
+		return 0;
+	tuple_reply(t, b, &reverse);
+	if (!flow_locate(&at, hash_of(flow_key, &reverse)))
 		return 0;
 	word = flow_find(&at, &slot);
 	if (word && !flow_finished(word) && flow_age(word, at.now) <= idle_limit[FLOW_REVERSE])
@@ -76,16 +81,14 @@ __noinline int track_end_reverse(struct tuple *t, __u32 id, __u32 state)
 }
 
 /* The flow has ended, as `state` says. */
-static __always_inline void track_ended(const struct packet *p, const struct backend *b, __u32 id,
+static __always_inline void track_ended(struct packet *p, const struct backend *b, __u32 id,
 					__u32 state)
 {
-	struct tuple t;
-
 	event_send(p, EVENT_FLOW_CLOSED, 0, id);
 	if (!feature_nat || !(b->flags & BACKEND_SHARED))
 		return;
-	packet_tuple(p, &t);
-	track_end_reverse(&t, id, state);
+	packet_tuple(p, p->t);
+	track_end_reverse(p->t, id, state);
 }
 
 /* What looks like a flow of b may be the reply direction of one, sent by a real
@@ -98,7 +101,7 @@ static __always_inline bool track_is_for(const struct packet *p, const struct ba
 }
 
 /* A stored flow: its backend, or 0 if the packet starts a new one. */
-static __always_inline struct backend *track_hit(const struct packet *p, const struct flow_at *at,
+static __always_inline struct backend *track_hit(struct packet *p, const struct flow_at *at,
 						 __u32 slot, __u64 word)
 {
 	__u32 id = flow_id(word), state = flow_next(flow_state(word), p->proto, p->tcp_flags);
@@ -135,20 +138,19 @@ static __always_inline void count_flow(__u32 id, bool stored)
 		s->unstored++;
 }
 
-#define ASSIGNED_ID 0x3ffff
-#define ASSIGNED_STORED 0x40000 /* for the first time */
+#define CHOSEN_ID 0x3ffff
+#define CHOSEN_SHARED 0x40000 /* its reply direction is to be stored */
 
-/* Chooses a backend for a packet of no stored flow, and stores the flow.
- * Returns the backend's id, maybe with ASSIGNED_STORED, or a refusal. */
-__noinline int track_assign(struct tuple *t, __u32 tcp_flags)
+/* Chooses a backend for a packet of no stored flow. Returns its id, maybe with
+ * CHOSEN_SHARED, or a refusal. */
+__noinline int track_choose(struct tuple *t, __u32 tcp_flags)
 {
 	struct vip_key key = {};
-	struct tuple reverse;
 	struct service *s;
 	struct backend *b;
 	struct flow_at at;
 	struct victim v;
-	__u32 service, id, kept;
+	__u32 service, id;
 	bool steady;
 
 	if (!t || !flow_locate(&at, hash_of(flow_key, t)))
@@ -161,37 +163,48 @@ __noinline int track_assign(struct tuple *t, __u32 tcp_flags)
 		return refusal(PASS_NOT_VIP);
 	if (s->forward == FORWARD_L7)
 		return refusal(PASS_LOCAL);
-	flow_victim(at.set, at.tag, at.now, &v);
-	steady = v.rank <= RANK_EMBRYONIC || (t->proto == IPPROTO_TCP && !opens(t->proto, tcp_flags));
+	steady = flow_victim(at.set, at.tag, at.now, &v) <= RANK_EMBRYONIC ||
+		 (t->proto == IPPROTO_TCP && !opens(t->proto, tcp_flags));
 	id = pick(s, service, hash_of(pick_key, t), steady);
 	b = id ? bpf_map_lookup_elem(&backends, &id) : 0;
 	if (!b)
 		return refusal(DROP_NO_BACKEND);
-	if (feature_nat && b->flags & BACKEND_SHARED) {
-		tuple_reply(t, b, &reverse);
-		if (!track_reverse(&reverse, id))
-			return refusal(DROP_NAT_CONFLICT);
-	}
+	return feature_nat && b->flags & BACKEND_SHARED ? id | CHOSEN_SHARED : id;
+}
+
+/* Stores a flow. Returns the id that the table has for it, 0 if there is no
+ * room. */
+__noinline int track_store(struct tuple *t, __u32 id, __u32 tcp_flags)
+{
+	struct flow_at at;
+	struct victim v;
+	__u32 kept;
+
+	if (!t || !flow_locate(&at, hash_of(flow_key, t)))
+		return 0;
+	flow_victim(at.set, at.tag, at.now, &v);
 	kept = flow_store(at.set, at.tag, at.now, &v, flow_want(id, first_state(t->proto, tcp_flags)));
-	if (kept)
-		id = kept;
-	count_flow(id, kept);
-	return kept ? id | ASSIGNED_STORED : id;
+	count_flow(kept ? kept : id, kept);
+	return kept;
 }
 
 /* A packet of no stored flow: its backend's id, or a refusal. */
-static __always_inline int track_new(const struct packet *p, __u32 *id)
+static __always_inline int track_new(struct packet *p, __u32 *id)
 {
-	struct tuple t;
-	int assigned;
+	int chosen, kept;
 
-	packet_tuple(p, &t);
-	assigned = track_assign(&t, p->tcp_flags);
-	if (assigned < 0)
-		return assigned;
-	*id = assigned & ASSIGNED_ID;
-	if (assigned & ASSIGNED_STORED)
-		event_send(p, EVENT_FLOW_NEW, 0, *id);
+	packet_tuple(p, p->t);
+	chosen = track_choose(p->t, p->tcp_flags);
+	if (chosen < 0)
+		return chosen;
+	*id = chosen & CHOSEN_ID;
+	if (chosen & CHOSEN_SHARED && !track_reverse(p->t, *id))
+		return refusal(DROP_NAT_CONFLICT);
+	kept = track_store(p->t, *id, p->tcp_flags);
+	if (!kept)
+		return 0;
+	*id = kept;
+	event_send(p, EVENT_FLOW_NEW, 0, *id);
 	return 0;
 }
 
@@ -245,19 +258,18 @@ __noinline int track_replied(struct tuple *t, __u32 id, __u32 resets)
 /* Is a packet from a real a reply, or the real's own traffic: to a health
  * check, or to who talks to it directly? A reply keeps its flow alive; a
  * backend that resets a connection ends it. */
-static __always_inline bool track_reply(const struct packet *p, const struct backend *b, __u32 id)
+static __always_inline bool track_reply(struct packet *p, const struct backend *b, __u32 id)
 {
-	struct tuple t;
 	int replied;
 
-	nat_request_tuple(p, b, &t);
-	replied = track_replied(&t, id, p->tcp_flags & TCP_RST);
+	nat_request_tuple(p, b, p->t);
+	replied = track_replied(p->t, id, p->tcp_flags & TCP_RST);
 	if (replied != REPLIED_CLOSED)
 		return replied;
 	event_send(p, EVENT_FLOW_CLOSED, 0, id);
 	if (!(b->flags & BACKEND_SHARED))
 		return true;
-	packet_tuple(p, &t);
-	track_end(&t, id, FLOW_CLOSED);
+	packet_tuple(p, p->t);
+	track_end(p->t, id, FLOW_CLOSED);
 	return true;
 }

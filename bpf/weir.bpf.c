@@ -72,7 +72,8 @@ static __always_inline int translate_back(struct packet *p, const struct backend
 /* A packet from an address of a backend that we NAT to. */
 __noinline int reply(struct xdp_md *ctx)
 {
-	struct packet p;
+	struct tuple t;
+	struct packet p = { .t = &t };
 	struct backend *b;
 	__u32 id = 0;
 
@@ -154,7 +155,8 @@ static __always_inline int send_request(struct packet *p, __u32 *id)
 /* From a client, or for somebody else. */
 __noinline int request(struct xdp_md *ctx, __u32 no_reply)
 {
-	struct packet p;
+	struct tuple t;
+	struct packet p = { .t = &t };
 	enum parsed what = parse(ctx, &p);
 	__u32 id = 0;
 
