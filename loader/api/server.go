@@ -102,6 +102,7 @@ func (s *Server) Handler() http.Handler {
 		{"POST", "/v1/reload", s.reload},
 		{"GET", "/v1/events", s.events},
 		{"GET", "/v1/flows", s.flows},
+		{"GET", "/v1/explain", s.explain},
 		{"GET", "/metrics", s.metrics},
 	} {
 		mux.HandleFunc(r.method+" "+r.path, s.whenReady(r.handle))

@@ -30,6 +30,9 @@ type DataPlane interface {
 	Flows(yield func(lb.Flow) bool) error
 	// FindFlow looks one 5-tuple up.
 	FindFlow(lb.FlowKey) (lb.Flow, bool, error)
+	// Explain says what becomes of a packet and why, without any effect on
+	// flows and counters.
+	Explain(lb.Probe) (lb.Explanation, error)
 	// Events sends until ctx ends. While nobody listens the kernel
 	// side sends nothing. sample 0 means that no flow events are wanted.
 	Events(ctx context.Context, sample uint32, out chan<- lb.Event) error

@@ -61,7 +61,8 @@ type DataPlane struct {
 	marked   bool                       // vips has the marks that it needs
 	sample   uint32                     // of the event stream; 0: nobody listens
 
-	listening sync.Mutex // held by the one Events call
+	listening  sync.Mutex // held by the one Events call
+	explaining sync.Mutex // held by the one Explain call
 }
 
 // Open adopts what is pinned in Config.PinDir or creates it, and attaches the

@@ -121,6 +121,18 @@ func (c *Client) Flows(ctx context.Context, q FlowQuery) (f wire.Flows, err erro
 	return f, c.get(ctx, "/v1/flows?"+v.Encode(), &f)
 }
 
+// Explain asks what becomes of a packet.
+func (c *Client) Explain(ctx context.Context, p lb.Probe) (e wire.Explanation, err error) {
+	v := url.Values{}
+	v.Set("src", p.Src.String())
+	v.Set("dst", p.Dst.String())
+	v.Set("proto", p.Proto.String())
+	if p.Ack {
+		v.Set("flag", "ack")
+	}
+	return e, c.get(ctx, "/v1/explain?"+v.Encode(), &e)
+}
+
 // EventFilter selects events; empty fields select all.
 type EventFilter struct{ Service, Reason, Kind string }
 

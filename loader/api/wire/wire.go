@@ -129,6 +129,17 @@ type Flows struct {
 	Truncated bool   `json:"truncated"` // the limit was reached
 }
 
+// Explanation is the answer to GET /v1/explain: what the data plane does, and
+// what the configuration says about the service and the backend.
+type Explanation struct {
+	lb.Explanation
+	Service   string   `json:"service,omitempty"`
+	Pool      string   `json:"pool,omitempty"`
+	Algorithm string   `json:"algorithm,omitempty"`
+	Weight    *Backend `json:"weight,omitempty"` // the backend as configured; none if it is retired
+	HopReason string   `json:"hop_reason,omitempty"`
+}
+
 // SetWeight is the body of POST /v1/backends/{pool}/{endpoint}/weight.
 type SetWeight struct {
 	Weight *lb.Weight `json:"weight"`

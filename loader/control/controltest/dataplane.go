@@ -191,6 +191,18 @@ func (d *DataPlane) FindFlow(k lb.FlowKey) (lb.Flow, bool, error) {
 	return f, ok, nil
 }
 
+// Explain knows the flows of AddFlow, and no program that could disagree.
+func (d *DataPlane) Explain(p lb.Probe) (lb.Explanation, error) {
+	e := lb.Explanation{Src: p.Src, Dst: p.Dst, Proto: p.Proto.String(), Expected: lb.Outcome{Verdict: "pass", Reason: "not_vip"}}
+	if f, known, _ := d.FindFlow(p.FlowKey); known {
+		e.Flow, e.VIP = &f, &f.VIP
+		e.Backend = &lb.ChosenBackend{ID: f.ID, Endpoint: f.Endpoint, Forward: lb.DSR}
+		e.Expected = lb.Outcome{Verdict: "drop", Reason: "no_next_hop"}
+	}
+	e.Program = e.Expected
+	return e, nil
+}
+
 // Events sends what Emit is given until ctx ends.
 func (d *DataPlane) Events(ctx context.Context, sample uint32, out chan<- lb.Event) error {
 	s := &stream{sample: sample, in: make(chan lb.Event)}
