@@ -163,7 +163,7 @@ func writeChosen(w io.Writer, e wire.Explanation) {
 		fmt.Fprintf(w, "next hop\tnot known: %s\n", e.HopReason)
 		return
 	}
-	fmt.Fprintf(w, "next hop\tinterface %d, MAC %s from %s, MTU %d\n", b.Interface, b.DstMAC, b.SrcMAC, b.MTU)
+	fmt.Fprintf(w, "next hop\tinterface %d (%s), MAC %s from %s, MTU %d\n", b.Interface, e.Interface, b.DstMAC, b.SrcMAC, b.MTU)
 }
 
 func writeOutcome(w io.Writer, label string, o lb.Outcome) {

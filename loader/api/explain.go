@@ -1,6 +1,7 @@
 package api
 
 import (
+	"net"
 	"net/http"
 	"net/url"
 
@@ -65,6 +66,9 @@ func (v view) explanation(e lb.Explanation) wire.Explanation {
 		return out
 	}
 	out.Weight = v.backend(control.Ref{Pool: s.Pool, Endpoint: e.Backend.Endpoint})
+	if link, err := net.InterfaceByIndex(e.Backend.Interface); err == nil {
+		out.Interface = link.Name
+	}
 	if !e.Backend.Resolved && v.hopReason != nil {
 		out.HopReason = v.hopReason(e.Backend.Endpoint.Addr())
 	}

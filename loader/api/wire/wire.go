@@ -136,7 +136,8 @@ type Explanation struct {
 	Service   string   `json:"service,omitempty"`
 	Pool      string   `json:"pool,omitempty"`
 	Algorithm string   `json:"algorithm,omitempty"`
-	Weight    *Backend `json:"weight,omitempty"` // the backend as configured; none if it is retired
+	Weight    *Backend `json:"weight,omitempty"`    // the backend as configured; none if it is retired
+	Interface string   `json:"interface,omitempty"` // name of the one where it leaves
 	HopReason string   `json:"hop_reason,omitempty"`
 }
 
