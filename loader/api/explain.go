@@ -39,9 +39,9 @@ func parseProbe(v url.Values) (lb.Probe, error) {
 	if p.FlowKey, err = parseFlowKey(v); err != nil {
 		return p, err
 	}
-	switch flag := v.Get("flag"); {
-	case flag == "" || flag == "syn":
-	case flag == "ack":
+	switch flag := v.Get("flag"); flag {
+	case "", "syn":
+	case "ack":
 		p.Ack = true
 	default:
 		return p, badf("flag %q is not syn or ack", flag)

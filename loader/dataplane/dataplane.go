@@ -30,6 +30,8 @@ type Options struct {
 	ClockShift uint32
 	// FlowKey fixes the flow table's secret; for tests. Nil: random.
 	FlowKey *[12]uint32
+
+	nat bool // load the NAT feature from the start
 }
 
 // DataPlane is an open data plane. Apply, Configure and Sweep serialise
@@ -94,7 +96,7 @@ func Open(o Options) (_ *DataPlane, err error) {
 	if d.registry, err = readRegistry(&d.maps, &d.mem); err != nil {
 		return nil, err
 	}
-	d.nat = d.registry.hasNAT()
+	d.nat = o.nat || d.registry.hasNAT()
 	d.idle = idleLimits(o.Config.Timeouts, o.ClockShift)
 	if d.program, err = d.loadProgram(d.nat, d.config); err != nil {
 		return nil, err

@@ -55,7 +55,7 @@ func (s *situation) try() (_ lb.Outcome, err error) {
 	if _, err := Unload(c.PinDir, false); err != nil {
 		return lb.Outcome{}, err
 	}
-	d, err := Open(Options{Config: c, ClockShift: s.clock.shift, FlowKey: &s.node.FlowKey})
+	d, err := Open(Options{Config: c, ClockShift: s.clock.shift, FlowKey: &s.node.FlowKey, nat: s.nat})
 	if err != nil {
 		return lb.Outcome{}, err
 	}
@@ -63,11 +63,6 @@ func (s *situation) try() (_ lb.Outcome, err error) {
 		_, unload := removePins(c.PinDir)
 		err = errors.Join(err, unload, d.Close())
 	}()
-	if s.nat {
-		if err := d.replaceProgram(true, c); err != nil {
-			return lb.Outcome{}, err
-		}
-	}
 	if err := s.load(d); err != nil {
 		return lb.Outcome{}, err
 	}

@@ -56,7 +56,7 @@ func (s *situation) leave(id uint32, b bpf.WeirBackend) lb.Outcome {
 		family = addrOf(b.Addr.Word)
 		packet = s.wrap(packet, b, seen)
 		if len(packet) > int(b.Mtu) {
-			return outcome(bpf.WeirReasonSENT_TOO_BIG)
+			return outcome(bpf.WeirReasonDROP_TOO_BIG) // too short to be answered
 		}
 	}
 	seen.Length = len(packet)
