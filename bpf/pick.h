@@ -98,6 +98,12 @@ __noinline int pick_two(__u32 table, __u32 members, __u32 size, __u64 hash)
 	return candidate_less(&b, &a) ? b.id : a.id;
 }
 
+/* Is the choice the same for every packet of a flow anyway? */
+static __always_inline bool picks_steadily(const struct service *s)
+{
+	return arena_read(load_once(s->ref)) >> TABLE_PICKER_SHIFT == PICK_HASH;
+}
+
 /* hash: of the 5-tuple, by pick_key. steady: choose by it whatever the picker, so that packets of a flow that
  * is not stored, or was not seen from its start, choose alike. 0: no backend
  * takes new flows. */

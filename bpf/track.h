@@ -163,8 +163,8 @@ __noinline int track_choose(struct tuple *t, __u32 tcp_flags)
 		return refusal(PASS_NOT_VIP);
 	if (s->forward == FORWARD_L7)
 		return refusal(PASS_LOCAL);
-	steady = flow_victim(at.set, at.tag, at.now, &v) <= RANK_EMBRYONIC ||
-		 (t->proto == IPPROTO_TCP && !opens(t->proto, tcp_flags));
+	steady = picks_steadily(s) || (t->proto == IPPROTO_TCP && !opens(t->proto, tcp_flags)) ||
+		 flow_victim(at.set, at.tag, at.now, &v) <= RANK_EMBRYONIC;
 	id = pick(s, service, hash_of(pick_key, t), steady);
 	b = id ? bpf_map_lookup_elem(&backends, &id) : 0;
 	if (!b)

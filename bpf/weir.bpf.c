@@ -73,10 +73,11 @@ static __always_inline int translate_back(struct packet *p, const struct backend
 __noinline int reply(struct xdp_md *ctx)
 {
 	struct tuple t;
-	struct packet p = { .t = &t };
+	struct packet p;
 	struct backend *b;
 	__u32 id = 0;
 
+	p.t = &t;
 	if (parse(ctx, &p) != PARSED || p.icmp)
 		return ASK_REQUEST;
 	b = replier(&p, &id);
@@ -156,10 +157,11 @@ static __always_inline int send_request(struct packet *p, __u32 *id)
 __noinline int request(struct xdp_md *ctx, __u32 no_reply)
 {
 	struct tuple t;
-	struct packet p = { .t = &t };
+	struct packet p;
 	enum parsed what = parse(ctx, &p);
 	__u32 id = 0;
 
+	p.t = &t;
 	if (what != PARSED)
 		return settle(&p, unbalanced(&p, what), id);
 	if (p.icmp)
