@@ -8,7 +8,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 # The version comes from VERSION, so that a tree without .git builds too.
 export GOFLAGS := -buildvcs=false $(GOFLAGS)
 
-.PHONY: all build demo test bench-l4 vm-smoke vm-test vagrant-validate generate check-generated lint fmt deps deps-test deps-generate deps-vm deps-vagrant
+.PHONY: all build demo test fuzz bench-l4 vm-smoke vm-test vagrant-validate generate check-generated lint fmt deps deps-test deps-generate deps-vm deps-vagrant
 
 all: build
 
@@ -22,8 +22,19 @@ test: deps-test ## every test; those in namespaces share the two CPUs, so one pa
 	$(GO) vet ./...
 	CGO_ENABLED=1 $(GO) test -race -p 1 -timeout 15m ./...
 
-bench-l4: ## cost of the packet path, about a minute; JSON=1 for lines of JSON only
-	@JSON='$(JSON)' $(GO) run ./loader/dataplane/l4bench
+# FUZZTIME is for each fuzz target, PACKETS for all worlds of the model together.
+FUZZTIME ?= 20s
+PACKETS ?= 2000000
+
+fuzz: deps-test ## the packet path against its model, PACKETS=20000000 at length; then every fuzz target for FUZZTIME
+	WEIR_PACKETS=$(PACKETS) $(GO) test -count=1 -v -timeout 2h -run '^TestModel$$' ./bpf
+	@set -e; grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . | while IFS=: read -r file func; do \
+		echo "=== $${func#func } of $$(dirname "$$file"), $(FUZZTIME)"; \
+		$(GO) test -count=1 -run '^$$' -fuzz "^$${func#func }$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x "$$(dirname "$$file")" </dev/null; \
+	done
+
+bench-l4: ## cost of the packet path, 2 to 3 minutes; FORWARD=dsr,nat FAMILY=4 for less, JSON=1 for lines of JSON
+	@JSON='$(JSON)' FORWARD='$(FORWARD)' FAMILY='$(FAMILY)' $(GO) run ./loader/dataplane/l4bench
 
 vm-smoke: deps-vm ## Debian's kernels 6.1 and 6.12 in virtual machines: verifier, native XDP, a demo; about a minute
 	WEIR_VM=smoke $(GO) test -count=1 -v -timeout 15m -run '^TestVM$$' ./vm-tests

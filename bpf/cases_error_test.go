@@ -86,7 +86,8 @@ func errorCases(f family, mode func(lb.VIP, netip.Addr) target) []packetCase {
 		{"too big about no flow goes by hash", services, list(
 			quoting(f, q, big).steered(tx, dns, answerTo(q)))},
 		{"too big about a port without service", services, list(forged(quoting(f, s.dest(port(f.web.Addr, 81)), big)))},
-		{"too big about l7", []service{{vip: f.web, forward: lb.L7}}, list(forged(quoting(f, s, big)))},
+		{"errors about l7", []service{{vip: f.web, forward: lb.L7}}, list(
+			quoting(f, s, big).passed("local"), quoting(f, s, unreachable).passed("local"))},
 		{"too big and no backends", []service{{vip: f.web, forward: web.forward}}, list(forged(quoting(f, s, big)))},
 		{"errors to a stranger", services, on(quoting(f, s.dest(f.stranger), big).passed("not_vip"))},
 		{"errors about somebody else's packet", services, on(

@@ -13,6 +13,7 @@
 #define FLOW_ID_SHIFT 14
 #define FLOW_ID_MASK 0x3ffff
 #define FLOW_TIME_SHIFT 3
+#define FLOW_TIME_BITS 11
 #define FLOW_TIME_MASK 0x7ff
 #define FLOW_STATE_MASK 7
 #define FLOW_SLOT_MASK (FLOW_SLOTS - 1)
@@ -20,6 +21,9 @@
 
 /* With a state: the table is not the one whose flows `active` counts. */
 #define FLOW_UNCOUNTED 0x100
+
+/* Keeps the compiler from making branches of arithmetic. */
+#define opaque(X) asm volatile("" : "+r"(X))
 
 #define load_once(X) (*(volatile typeof(X) *)&(X))
 
@@ -44,13 +48,22 @@ static __always_inline __u32 flow_state(__u64 word)
 	return word & FLOW_STATE_MASK;
 }
 
+/* 1 if a > b; both are small. */
+static __always_inline __u32 exceeds(__u32 a, __u32 b)
+{
+	__u32 difference = b - a;
+
+	opaque(difference);
+	return difference >> 31;
+}
+
 /* In units of the clock. A word that another CPU stamped after we read the
  * clock may be one unit ahead: that is age 0, not the oldest. */
 static __always_inline __u32 flow_age(__u64 word, __u32 now)
 {
-	__u32 age = (now - (__u32)(word >> FLOW_TIME_SHIFT)) & FLOW_TIME_MASK;
+	__u32 next = (now - (__u32)(word >> FLOW_TIME_SHIFT) + 1) & FLOW_TIME_MASK;
 
-	return age == FLOW_TIME_MASK ? 0 : age;
+	return next - exceeds(next, 0);
 }
 
 static __always_inline bool flow_counted(__u32 state)
@@ -65,9 +78,21 @@ static __always_inline bool flow_finished(__u64 word)
 	return state == FLOW_CLOSING || state == FLOW_CLOSED;
 }
 
+/* The clock when it was last asked, below the jiffies at that time: the clock is
+ * a call, which costs as much as the rest of a hit, jiffies are a load (inlined
+ * by the verifier since Linux 5.7). They tick together. */
+volatile __u64 flow_clock_read;
+
 static __always_inline __u32 flow_clock(void)
 {
-	return bpf_ktime_get_coarse_ns() >> clock_shift & FLOW_TIME_MASK;
+	__u64 jiffies = bpf_jiffies64(), read = flow_clock_read;
+
+	if (read >> FLOW_TIME_BITS != jiffies << FLOW_TIME_BITS >> FLOW_TIME_BITS) {
+		read = jiffies << FLOW_TIME_BITS |
+		       (bpf_ktime_get_coarse_ns() >> clock_shift & FLOW_TIME_MASK);
+		flow_clock_read = read;
+	}
+	return read & FLOW_TIME_MASK;
 }
 
 static __always_inline bool flow_locate(struct flow_at *at, __u64 hash)
@@ -117,14 +142,15 @@ static __always_inline void flow_uncount(__u64 word, __u32 flags)
 		active_add(flow_id(word), -1);
 }
 
-/* The state that a packet moves a flow to. */
+/* The state that a client's packet moves a flow to. Anybody can forge a RST: it
+ * ends an established flow no more than a FIN does. */
 static __always_inline __u32 flow_next(__u32 state, __u8 proto, __u8 tcp_flags)
 {
 	if (proto != IPPROTO_TCP)
 		return state == FLOW_EMBRYONIC ? FLOW_STREAM : state;
-	if (tcp_flags & TCP_RST)
+	if (tcp_flags & TCP_RST && state == FLOW_EMBRYONIC)
 		return FLOW_CLOSED;
-	if (tcp_flags & TCP_FIN)
+	if (tcp_flags & (TCP_RST | TCP_FIN))
 		return state == FLOW_CLOSED ? FLOW_CLOSED : FLOW_CLOSING;
 	if (state == FLOW_EMBRYONIC && !(tcp_flags & TCP_SYN))
 		return FLOW_ESTABLISHED;
@@ -134,12 +160,12 @@ static __always_inline __u32 flow_next(__u32 state, __u8 proto, __u8 tcp_flags)
 /* Functions that are not static are verified once, by themselves, and not for
  * each path that leads to them: the slow parts of the flow table. */
 
-/* Moves a stored flow to `state` and to now, unless another CPU has ended it.
- * 1 if this closed it. */
+/* Moves a stored flow to now and to the state in `want`, unless another CPU has
+ * brought it further. 1 if this closed it. */
 __noinline int flow_change(struct flow_set *set, __u32 tag, __u32 now, __u32 slot, __u32 want)
 {
-	__u32 state = want & FLOW_STATE_MASK;
-	__u64 word, new;
+	__u32 state, reached;
+	__u64 word;
 
 	if (!set)
 		return 0;
@@ -147,12 +173,13 @@ __noinline int flow_change(struct flow_set *set, __u32 tag, __u32 now, __u32 slo
 		word = load_once(set->word[slot & FLOW_SLOT_MASK]);
 		if (word >> 32 != tag)
 			return 0;
-		if (flow_finished(word) && state != FLOW_CLOSED && state != flow_state(word))
-			return 0;
-		new = flow_word(tag, flow_id(word), now, state);
-		if (!flow_swap(set, slot, word, new))
+		reached = flow_state(word);
+		state = want & FLOW_STATE_MASK;
+		if (state < reached)
+			state = reached;
+		if (!flow_swap(set, slot, word, flow_word(tag, flow_id(word), now, state)))
 			continue;
-		if (!flow_counted(flow_state(word)) || flow_counted(state))
+		if (!flow_counted(reached) || flow_counted(state))
 			return 0;
 		flow_uncount(word, want);
 		return 1;
@@ -168,18 +195,19 @@ static __always_inline bool flow_move(const struct flow_at *at, __u32 slot, __u6
 	return flow_change(at->set, at->tag, at->now, slot, state);
 }
 
-#define RANK_SAME 7      /* an ended flow of the same 5-tuple */
-#define RANK_EMPTY 6
-#define RANK_CLOSED 5
-#define RANK_IDLE 4      /* past its timeout */
-#define RANK_EMBRYONIC 1
+/* Who makes room for a new flow, the best last. An established flow that is not
+ * idle never does. */
 #define RANK_LIVE 0
+#define RANK_EMBRYONIC 1
+#define RANK_ENDED 2 /* by the backend, or by the client a while ago */
+#define RANK_IDLE 4  /* past its timeout: this bit is added to the others */
+#define RANK_EMPTY (RANK_IDLE | RANK_ENDED)
+#define RANK_SAME 7  /* an ended flow of the same 5-tuple */
+#define RANK_BITS 3
 
-static const __u8 flow_ranks[FLOW_STATES] = {
-	[FLOW_EMPTY] = RANK_EMPTY,
-	[FLOW_EMBRYONIC] = RANK_EMBRYONIC,
-	[FLOW_CLOSED] = RANK_CLOSED,
-};
+/* Clock units after which a flow that its client has ended counts as such: one
+ * that still gets packets is live. */
+#define ENDED_AGE 2
 
 /* Where a new flow may go: the word that it replaces and why. */
 struct victim {
@@ -188,71 +216,78 @@ struct victim {
 	__u32 rank; /* RANK_LIVE: nowhere */
 };
 
+#define RANK_OF(STATE, RANK) ((RANK) << (STATE) * RANK_BITS)
+
+/* Arithmetic instead of branches: what a set holds cannot be predicted. */
 static __always_inline __u32 flow_rank(__u64 word, __u32 tag, __u32 now)
 {
-	__u32 state = flow_state(word), rank = flow_ranks[state];
+	const __u32 ranks = RANK_OF(FLOW_EMPTY, RANK_EMPTY) | RANK_OF(FLOW_CLOSED, RANK_ENDED) |
+			    RANK_OF(FLOW_EMBRYONIC, RANK_EMBRYONIC);
+	const __u32 closing = 1 << FLOW_CLOSING;
+	__u32 state = flow_state(word), age = flow_age(word, now);
+	__u32 rank = ranks >> state * RANK_BITS & 7;
+	__u64 differs = (word >> 32 ^ tag) - 1;
+	__u32 ends = closing >> state;
 
-	if (word >> 32 == tag)
-		return RANK_SAME;
-	if (rank < RANK_IDLE && flow_age(word, now) > idle_limit[state])
-		return RANK_IDLE;
-	return rank;
+	opaque(differs);
+	opaque(ends);
+	rank |= (differs >> 63) * RANK_SAME;
+	rank |= (ends & exceeds(age, ENDED_AGE)) * RANK_ENDED;
+	return rank | exceeds(age, idle_limit[state]) * RANK_IDLE;
 }
 
-/* The best slot for a new flow; of equals the one that is idle longest. A live
- * flow is never a victim. */
+/* The best slot for a new flow; of equals the one that is idle longest. */
 __noinline int flow_victim(struct flow_set *set, __u32 tag, __u32 now, struct victim *v)
 {
 	__u32 best = 0;
 
 	if (!set || !v)
 		return 0;
-	v->rank = RANK_LIVE;
 	for (__u32 i = 0; i < FLOW_SLOTS; i++) {
 		__u64 word = load_once(set->word[i]);
-		__u32 rank = flow_rank(word, tag, now);
-		__u32 score = rank << 16 | flow_age(word, now);
+		__u32 score = flow_rank(word, tag, now) << 16 | flow_age(word, now) << 4 | i;
 
-		if (rank == RANK_LIVE || score < best)
-			continue;
-		best = score;
-		v->rank = rank;
-		v->slot = i;
-		v->word = word;
+		best += (score - best) * exceeds(score, best);
 	}
+	v->slot = best & FLOW_SLOT_MASK;
+	v->word = load_once(set->word[v->slot]);
+	/* Of the word as it is now: another CPU may have changed it. */
+	v->rank = flow_rank(v->word, tag, now);
 	return v->rank;
 }
 
-/* Of two slots with the same flow the higher goes. Returns the id of the flow in
- * slot i if that stays, else 0. */
-__noinline int flow_unite(struct flow_set *set, __u32 tag, __u32 slot, __u32 i, __u32 flags)
+/* Two CPUs may have stored the same flow in two slots. Both look after they
+ * stored, so at least one sees both. Of two the higher goes. Returns the id
+ * that stays. */
+__noinline int flow_unite(struct flow_set *set, __u32 tag, __u32 id, __u32 flags)
 {
-	__u32 loser = i > slot ? i : slot;
-	__u64 other, word;
+	__u32 first = FLOW_SLOTS;
+	__u64 word;
 
 	if (!set)
-		return 0;
-	other = load_once(set->word[i & FLOW_SLOT_MASK]);
-	if (i == slot || other >> 32 != tag)
-		return 0;
-	word = load_once(set->word[loser & FLOW_SLOT_MASK]);
-	if (word >> 32 == tag && flow_swap(set, loser, word, 0))
-		flow_uncount(word, flags);
-	return i < slot ? flow_id(other) : 0;
-}
-
-/* Two CPUs may have stored the same flow in two slots. Both look after they
- * stored, so at least one sees both. Returns the id that stays. */
-static __always_inline __u32 flow_single(struct flow_set *set, __u32 tag, __u32 slot, __u32 id,
-					 __u32 flags)
-{
+		return id;
 	for (__u32 i = 0; i < FLOW_SLOTS; i++) {
-		__u32 other = flow_unite(set, tag, slot, i, flags);
-
-		if (other)
-			id = other;
+		word = load_once(set->word[i]);
+		if (word >> 32 != tag)
+			continue;
+		if (first == FLOW_SLOTS) {
+			first = i;
+			id = flow_id(word);
+		} else if (flow_swap(set, i, word, 0)) {
+			flow_uncount(word, flags);
+		}
 	}
 	return id;
+}
+
+static __always_inline bool flow_twice(struct flow_set *set, __u32 tag)
+{
+	__u32 n = 0;
+
+#pragma unroll
+	for (__u32 i = 0; i < FLOW_SLOTS; i++)
+		n += load_once(set->word[i]) >> 32 == tag;
+	return n > 1;
 }
 
 /* Stores a flow in the victim's place or, if another CPU took that, another.
@@ -272,7 +307,7 @@ __noinline int flow_store(struct flow_set *set, __u32 tag, __u32 now, struct vic
 			flow_uncount(v->word, flags);
 			if (!(flags & FLOW_UNCOUNTED) && flow_counted(state))
 				active_add(id, 1);
-			return flow_single(set, tag, v->slot, id, flags);
+			return flow_twice(set, tag) ? flow_unite(set, tag, id, flags) : id;
 		}
 		word = load_once(set->word[v->slot & FLOW_SLOT_MASK]);
 		if (word >> 32 == tag && !flow_finished(word))

@@ -51,10 +51,28 @@ func TestLiveFlowsAreNotEvicted(t *testing.T) {
 		for i := range slots {
 			l.mustStep(t, client(f, i).carrying(ack).sent(to).hits(to).is("established"))
 		}
-		last := client(f, slots)
-		l.mustStep(t, client(f, 3).carrying(rst).sent(to).ends(to))
+	}
+}
+
+// A flow that its client has ended gives way once it has been silent for a
+// while, even if other flows are new: a forged RST does not end a live one.
+func TestEndedFlowsGiveWayWhenSilent(t *testing.T) {
+	for _, f := range []family{ip4, ip6} {
+		to := nat(f.web, f.a)
+		l := fullSet(t, f, to, func(_ *lab, s frame) []step {
+			return list(s.sent(to).opens(to), s.carrying(ack).sent(to).hits(to))
+		})
+		ended, last := client(f, 3), client(f, slots)
+		unstored := counts{unstored: 1, packets: 1, bytes: int64(len(last.bytes()))}
+		l.mustStep(t, ended.carrying(rst).sent(to).ends(to).is("closing"))
+		for range 3 {
+			l.mustStep(t, last.sent(to).move(to, unstored).is(none))
+			l.age(t, 10*time.Second)
+			l.mustStep(t, ended.carrying(ack).sent(to).hits(to).is("closing"))
+		}
+		l.age(t, 15*time.Second)
 		l.mustStep(t, last.sent(to).opens(to).is("embryonic"))
-		l.mustStep(t, to.reply(client(f, 3)).passed("not_vip").of(client(f, 3), none))
+		l.mustStep(t, to.reply(ended).passed("not_vip").of(ended, none))
 	}
 }
 

@@ -136,50 +136,50 @@ static __always_inline bool icmp_quoted6(struct packet *p, void *end, struct tup
 	return true;
 }
 
+#define OWNER_LOCAL -1 /* this host's own HTTP tier */
+
 /* The backend of an error's flow. Another node may have the flow: a too-big
  * message about one that we do not know goes where its packets would go by
  * hash. Everything else that quotes no known flow is forged or stale. */
-__noinline int icmp_flow_owner(struct tuple *t, __u32 too_big)
+__noinline int icmp_flow_owner(__u32 too_big)
 {
-	struct vip_key key = {};
-	struct service *s;
+	struct scratch *s = scratch();
+	struct service *service;
 	struct flow_at at;
 	__u64 word;
-	__u32 slot, service;
+	__u32 slot, index;
 
-	if (!t || !flow_locate(&at, hash_of(flow_key, t)))
+	if (!s || !flow_locate(&at, hash_of(flow_key, &s->tuple)))
 		return 0;
 	word = flow_find(&at, &slot);
 	if (word)
 		return flow_id(word);
-	if (!too_big)
-		return 0;
-	key.addr = t->dst;
-	key.port = t->dport;
-	key.proto = t->proto;
-	s = service_find(&key, &service);
-	if (!s || s->forward == FORWARD_L7)
-		return 0;
-	return pick(s, service, hash_of(pick_key, t), true);
+	service = service_for(s, &index);
+	if (service && service->forward == FORWARD_L7)
+		return OWNER_LOCAL;
+	return service && too_big ? pick(service, index, s, true) : 0;
 }
 
 /* Answers an echo, or finds the backend of an error: then 0 and its id. */
 static __always_inline int icmp(struct packet *p, __u32 *id)
 {
 	void *end = (void *)(long)p->ctx->data_end;
-	struct tuple t = { .version = p->version };
-	bool known;
+	struct scratch *s = scratch();
+	int owner = 0;
 
-	if (!service_has_address(p))
+	if (!s || !service_has_address(p))
 		return refusal(PASS_NOT_VIP);
 	if (icmp_is_echo(p))
 		return icmp_answer_echo(p);
 	if (!icmp_is_error(p))
 		return refusal(PASS_NOT_VIP);
-	known = p->version == 4 ? icmp_quoted4(p, end, &t) : icmp_quoted6(p, end, &t);
-	if (known)
-		*id = icmp_flow_owner(&t, icmp_is_too_big(p));
-	return known && *id ? 0 : refusal(DROP_ICMP_UNKNOWN);
+	s->tuple.version = p->version;
+	if (p->version == 4 ? icmp_quoted4(p, end, &s->tuple) : icmp_quoted6(p, end, &s->tuple))
+		owner = icmp_flow_owner(icmp_is_too_big(p));
+	if (owner == OWNER_LOCAL)
+		return refusal(PASS_LOCAL);
+	*id = owner;
+	return owner ? 0 : refusal(DROP_ICMP_UNKNOWN);
 }
 
 /* The quoted packet left the backend with its own address. In IPv4 what the

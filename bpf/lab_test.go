@@ -25,6 +25,7 @@ import (
 // clients, in which the program runs packet by packet.
 type lab struct {
 	*dataplane.DataPlane
+	options dataplane.Options
 	ns      *netlab.NS
 	config  lb.Config
 	ifindex map[string]int
@@ -97,9 +98,14 @@ func defaults() lb.Config {
 // newLabWith takes all but the pin directory from a configuration.
 func newLabWith(t testing.TB, c lb.Config) *lab {
 	t.Helper()
+	return newLabOf(t, dataplane.Options{Config: c})
+}
+
+func newLabOf(t testing.TB, o dataplane.Options) *lab {
+	t.Helper()
 	name := fmt.Sprintf("%s-%d-%d", labName, os.Getpid(), labs.next())
-	c.PinDir = filepath.Join("/sys/fs/bpf", name)
-	l := &lab{config: c, ifindex: map[string]int{}}
+	o.Config.PinDir = filepath.Join("/sys/fs/bpf", name)
+	l := &lab{config: o.Config, options: o, ifindex: map[string]int{}}
 	var err error
 	if l.ns, err = netlab.CreateNS(name); err != nil {
 		t.Fatal(err)
@@ -191,7 +197,7 @@ func (l *lab) routes() error {
 
 func (l *lab) open(t testing.TB) {
 	t.Helper()
-	d, err := dataplane.Open(dataplane.Options{Config: l.config})
+	d, err := dataplane.Open(l.options)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -40,6 +40,14 @@ struct {
 	__type(value, __u32);
 } reals SEC(".maps");
 
+/* Server id -> backend id. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, struct quic_key);
+	__type(value, __u32);
+} quic_ids SEC(".maps");
+
 /* Source address of ours -> index into snat_sources. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

@@ -41,9 +41,6 @@ struct packet {
 	 * saw compared before implies. */
 	bool icmp;
 	bool udp;
-	/* Scratch for the functions that take a 5-tuple: stack is scarce, and
-	 * compilers do not let variables of inlined functions share it. */
-	struct tuple *t;
 };
 
 enum parsed {
@@ -181,7 +178,7 @@ static __always_inline enum parsed parse_ip6(struct packet *p, void *end)
 			return PARSED_FRAGMENT;
 		if (next != IPPROTO_HOPOPTS && next != IPPROTO_ROUTING && next != IPPROTO_DSTOPTS)
 			return PARSED_OTHER;
-		if ((void *)(header + 2) > end)
+		if (at + 2 > total || (void *)(header + 2) > end)
 			return PARSED_MALFORMED;
 		next = header[0];
 		at += 8 * (header[1] + 1);

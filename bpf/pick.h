@@ -27,12 +27,6 @@ static __always_inline __u32 cursor_next(__u32 service)
 #define ENTRY_SLOT 0xffff
 #define ENTRY_WEIGHT_SHIFT 16
 
-struct candidate {
-	__u64 load; /* active flows */
-	__u32 weight;
-	__u32 id;
-};
-
 static __always_inline void candidate_get(struct candidate *c, __u32 table, __u32 members,
 					  __u32 index)
 {
@@ -50,14 +44,6 @@ static __always_inline bool candidate_less(const struct candidate *a, const stru
 {
 	return a->load * b->weight < b->load * a->weight;
 }
-
-/* The least loaded of the entries so far. */
-struct least {
-	struct candidate best;
-	__u32 equals; /* weights of all that are loaded as it is */
-	__u32 pad;
-	__u64 hash; /* draws among equals */
-};
 
 /* Of equals any is taken, by weight, so that idle backends share as busy ones
  * do. */
@@ -79,13 +65,13 @@ __noinline int least_consider(struct least *l, __u32 table, __u32 members, __u32
 	return 0;
 }
 
-static __always_inline __u32 pick_least(__u32 table, __u32 members, __u32 size, __u64 hash)
+static __always_inline __u32 pick_least(struct least *l, __u32 table, __u32 members, __u32 size,
+					__u64 hash)
 {
-	struct least l = { .hash = hash };
-
+	l->hash = hash;
 	for (__u32 i = 0; i < LEAST_MAX && i < size; i++)
-		least_consider(&l, table, members, i);
-	return l.best.id;
+		least_consider(l, table, members, i);
+	return l->best.id;
 }
 
 /* The less loaded of two (Mitzenmacher, "The Power of Two Choices"). */
@@ -98,31 +84,26 @@ __noinline int pick_two(__u32 table, __u32 members, __u32 size, __u64 hash)
 	return candidate_less(&b, &a) ? b.id : a.id;
 }
 
-/* Is the choice the same for every packet of a flow anyway? */
-static __always_inline bool picks_steadily(const struct service *s)
+/* steady: choose by the flow's hash whatever the picker, so that packets of a
+ * flow that is not stored, or was not seen from its start, choose alike. 0: no
+ * backend takes new flows. */
+static __always_inline __u32 pick(const struct service *service, __u32 index,
+				  struct scratch *s, bool steady)
 {
-	return arena_read(load_once(s->ref)) >> TABLE_PICKER_SHIFT == PICK_HASH;
-}
-
-/* hash: of the 5-tuple, by pick_key. steady: choose by it whatever the picker, so that packets of a flow that
- * is not stored, or was not seen from its start, choose alike. 0: no backend
- * takes new flows. */
-static __always_inline __u32 pick(const struct service *s, __u32 service, __u64 hash, bool steady)
-{
-	__u64 ref = load_once(s->ref);
+	__u64 ref = load_once(service->ref), hash = hash_of(pick_key, &s->tuple);
 	__u32 table = ref, members = ref >> 32;
 	__u32 head = arena_read(table), size = head & TABLE_SIZE_MASK;
-	__u32 picker = steady ? PICK_HASH : head >> TABLE_PICKER_SHIFT, index;
+	__u32 picker = steady ? PICK_HASH : head >> TABLE_PICKER_SHIFT, entry;
 
 	if (!size)
 		return 0;
 	if (picker == PICK_LEAST)
-		return pick_least(table, members, size, hash);
+		return pick_least(&s->least, table, members, size, hash);
 	if (picker == PICK_TWO)
 		return pick_two(table, members, size, hash);
 	if (picker == PICK_CURSOR)
-		index = cursor_next(service) % size;
+		entry = cursor_next(index) % size;
 	else
-		index = (hash >> 32) * size >> 32;
-	return arena_read(members + 1 + (arena_read(table + 1 + index) & ENTRY_SLOT));
+		entry = (hash >> 32) * size >> 32;
+	return arena_read(members + 1 + (arena_read(table + 1 + entry) & ENTRY_SLOT));
 }

@@ -34,12 +34,27 @@ static __always_inline struct service *service_find(struct vip_key *key, __u32 *
 	return s && service_is(s, key) ? s : 0;
 }
 
+/* Of a flow. */
+static __always_inline struct service *service_for(struct scratch *s, __u32 *index)
+{
+	s->key.addr = s->tuple.dst;
+	s->key.port = s->tuple.dport;
+	s->key.proto = s->tuple.proto;
+	s->key.pad = 0;
+	return service_find(&s->key, index);
+}
+
 /* Does the destination have services of the packet's protocol (any, if it has
  * none of its own: ICMP, or not known)? For packets without ports. */
 static __always_inline bool service_has_address(const struct packet *p)
 {
-	struct vip_key key = { .proto = balanced(p->proto) ? p->proto : 0, .pad = VIP_MARK };
+	struct scratch *s = scratch();
 
-	packet_destination(p, &key.addr);
-	return bpf_map_lookup_elem(&vips, &key);
+	if (!s)
+		return false;
+	packet_destination(p, &s->key.addr);
+	s->key.port = 0;
+	s->key.proto = balanced(p->proto) ? p->proto : 0;
+	s->key.pad = VIP_MARK;
+	return bpf_map_lookup_elem(&vips, &s->key);
 }

@@ -56,7 +56,7 @@ static __always_inline int snat_known(__u64 hash, __u32 version, __u32 id, __u8 
 	word = flow_find(&at, &slot);
 	if (!word || flow_id(word) != id)
 		return 0;
-	if (flow_finished(word) && proto == IPPROTO_TCP && flags == TCP_SYN)
+	if (flow_finished(word) && opens(proto, flags))
 		flow_swap(at.set, slot, word, flow_word(at.tag, id, at.now, FLOW_EMBRYONIC));
 	else
 		flow_move(&at, slot, word, flow_next(flow_state(word), proto, flags) | FLOW_UNCOUNTED);
@@ -85,38 +85,35 @@ static __always_inline int snat_take(__u64 hash, __u32 version, __u32 id, struct
 }
 
 /* A pair for a new flow, plus 1; 0: all that it may have are live. */
-static __always_inline int snat_allocate(__u64 hash, const struct tuple *t, __u32 id)
+static __always_inline int snat_allocate(struct scratch *s, __u32 id)
 {
-	__u64 other = snat_rehash(hash);
+	__u32 version = s->tuple.version, rank = snat_rank(s->hash, version, &s->victim), key;
+	__u64 other = snat_rehash(s->hash);
 	struct snat_client *client;
-	struct victim first, second;
-	__u32 rank = snat_rank(hash, t->version, &first), key;
 	int pair;
 
-	if (rank < RANK_EMPTY && snat_rank(other, t->version, &second) > rank)
-		pair = snat_take(other, t->version, id, &second);
+	if (rank < RANK_EMPTY && snat_rank(other, version, &s->other) > rank)
+		pair = snat_take(other, version, id, &s->other);
 	else
-		pair = snat_take(hash, t->version, id, &first);
+		pair = snat_take(s->hash, version, id, &s->victim);
 	key = pair - 1;
 	client = pair ? bpf_map_lookup_elem(&snat_clients, &key) : 0;
 	if (!client)
 		return 0;
-	client->addr = t->src;
-	client->port = t->sport;
+	client->addr = s->tuple.src;
+	client->port = s->tuple.sport;
 	return pair;
 }
 
-/* The pair of a flow, known or new, plus 1; 0: exhausted. */
-__noinline int snat_pair(struct tuple *t, __u32 id, __u32 tcp_flags)
+/* The pair of the flow s->tuple, known or new, plus 1; 0: exhausted. */
+__noinline int snat_pair(struct scratch *s, __u32 id, __u32 tcp_flags)
 {
-	__u64 hash;
 	int pair;
 
-	if (!t)
+	if (!s)
 		return 0;
-	hash = hash_of(flow_key, t);
-	pair = snat_find(hash, t->version, id, t->proto, tcp_flags);
-	return pair ? pair : snat_allocate(hash, t, id);
+	pair = snat_find(s->hash, s->tuple.version, id, s->tuple.proto, tcp_flags);
+	return pair ? pair : snat_allocate(s, id);
 }
 
 /* What a ones' complement sum gains when 32-bit words change. */
@@ -170,6 +167,7 @@ static __always_inline void snat_rewrite(struct packet *p, bool source, const st
 /* Gives a request its own source. */
 static __always_inline int snat_request(struct packet *p, __u64 hash, __u32 id)
 {
+	struct scratch *s;
 	struct address addr;
 	__u16 port;
 	int pair;
@@ -179,8 +177,12 @@ static __always_inline int snat_request(struct packet *p, __u64 hash, __u32 id)
 	/* Most known flows are in their first set. */
 	pair = snat_known(hash, p->version, id, p->proto, p->tcp_flags);
 	if (!pair) {
-		packet_tuple(p, p->t);
-		pair = snat_pair(p->t, id, p->tcp_flags);
+		s = scratch();
+		if (!s)
+			return refusal(DROP_INTERNAL);
+		s->hash = hash;
+		packet_tuple(p, &s->tuple);
+		pair = snat_pair(s, id, p->tcp_flags);
 	}
 	if (!pair)
 		return refusal(DROP_SNAT_EXHAUSTED);
@@ -239,11 +241,12 @@ static __always_inline bool snat_is_from(const struct packet *p, const struct ba
 static __always_inline struct backend *snat_reply(struct packet *p, __u32 *id)
 {
 	__u32 pair = snat_addressed(p), key = pair - 1;
+	struct scratch *s = scratch();
 	struct snat_client *client;
 	struct flow_at at = {};
 	struct backend *b;
 
-	if (!pair)
+	if (!pair || !s)
 		return 0;
 	*id = flow_id(snat_holder(&at, key));
 	b = *id ? bpf_map_lookup_elem(&backends, id) : 0;
@@ -251,15 +254,15 @@ static __always_inline struct backend *snat_reply(struct packet *p, __u32 *id)
 	if (!b || !client || !snat_is_from(p, b))
 		return 0;
 	snat_keep(key, *id, p->tcp_flags & TCP_RST);
-	p->t->src = client->addr;
-	p->t->sport = client->port;
-	p->t->dst = b->vip;
-	p->t->dport = b->port ? b->vip_port : p->sport;
-	p->t->version = p->version;
-	p->t->proto = p->proto;
-	if (track_replied(p->t, *id, p->tcp_flags & TCP_RST) == REPLIED_CLOSED)
+	s->tuple.src = client->addr;
+	s->tuple.sport = client->port;
+	s->tuple.dst = b->vip;
+	s->tuple.dport = b->port ? b->vip_port : p->sport;
+	s->tuple.version = p->version;
+	s->tuple.proto = p->proto;
+	if (track_replied(s, *id, p->tcp_flags & TCP_RST) == REPLIED_CLOSED)
 		event_send(p, EVENT_FLOW_CLOSED, 0, *id);
 	if (p->hops > 1 && !nat_lacks_checksum(p))
-		snat_rewrite(p, false, &p->t->src, p->t->sport);
+		snat_rewrite(p, false, &s->tuple.src, s->tuple.sport);
 	return b;
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"weir/bpf"
 	"weir/loader/lb"
 )
 
@@ -180,7 +181,7 @@ func TestSNATSourcesAreDistinct(t *testing.T) {
 // pairStates counts the sources in use by their flows' states.
 func (l *lab) pairStates(t *testing.T) map[string]int {
 	t.Helper()
-	names := []string{"", "embryonic", "established", "stream", "closing", "closed"}
+	names := []string{"", "reverse", "embryonic", "established", "stream", "closing", "closed"}
 	out := map[string]int{}
 	for _, word := range l.pairWords(t) {
 		if word != 0 {
@@ -210,8 +211,9 @@ func TestSNATSourcesAreFreed(t *testing.T) {
 			{"embryonic", web, []frame{s}, false, "embryonic", 25 * time.Second, 40 * time.Second},
 			{"established", web, []frame{s, data}, false, "established", 890 * time.Second, 920 * time.Second},
 			{"closing", web, []frame{s, data, end}, false, "closing", 50 * time.Second, 70 * time.Second},
-			{"closed", web, []frame{s, data, reset}, false, "closed", 0, 10 * time.Second},
-			{"closed after closing", web, []frame{s, data, end, reset}, false, "closed", 0, 10 * time.Second},
+			{"reset", web, []frame{s, data, reset}, false, "closing", 50 * time.Second, 70 * time.Second},
+			{"reset after closing", web, []frame{s, data, end, reset}, false, "closing", 50 * time.Second, 70 * time.Second},
+			{"reset at once", web, []frame{s, reset}, false, "closed", 0, 10 * time.Second},
 			{"closed by the backend", web, []frame{s, data}, true, "closed", 0, 10 * time.Second},
 			{"one UDP packet", dns, []frame{q}, false, "embryonic", 25 * time.Second, 40 * time.Second},
 			{"UDP", dns, []frame{q, q}, false, "stream", 50 * time.Second, 70 * time.Second},
@@ -281,12 +283,12 @@ func TestSNATOfAPortUsedAgain(t *testing.T) {
 }
 
 // fillPairs puts all sources of ours in use by flows in a state.
-func (l *lab) fillPairs(t *testing.T, state uint64) {
+func (l *lab) fillPairs(t *testing.T, state bpf.WeirFlowState) {
 	t.Helper()
 	words := l.pairWords(t)
 	now := flowClock(t)
 	for i := range words {
-		words[i] = 0xffff_ffff<<32 | 1<<14 | now<<3 | state
+		words[i] = 0xffff_ffff<<32 | 1<<14 | now<<3 | uint64(state)
 	}
 	l.setPairWords(t, words)
 }
@@ -299,8 +301,7 @@ func TestSNATExhaustion(t *testing.T) {
 		l.load(t, one(web)...)
 		s := packet(tcp, f.client, at(f.web)).carrying(syn)
 		lost := counts{flows: 1, active: 1}
-		const established, embryonic, closed = 2, 1, 5
-		l.fillPairs(t, established)
+		l.fillPairs(t, bpf.WeirFlowStateFLOW_ESTABLISHED)
 		before := l.pairWords(t)
 		l.mustStep(t, s.dropped("snat_exhausted").move(web, lost))
 		l.mustStep(t, s.dropped("snat_exhausted"))
@@ -310,7 +311,7 @@ func TestSNATExhaustion(t *testing.T) {
 		}
 		l.age(t, 16*time.Minute)
 		l.mustMask(t, web, s) // of one that is idle
-		for _, state := range []uint64{embryonic, closed} {
+		for _, state := range []bpf.WeirFlowState{bpf.WeirFlowStateFLOW_EMBRYONIC, bpf.WeirFlowStateFLOW_CLOSED} {
 			l.load(t, one(web)...)
 			l.fillPairs(t, state)
 			l.mustMask(t, web, s)
@@ -322,11 +323,11 @@ func TestSNATExhaustion(t *testing.T) {
 // full, three of four flows find one.
 func TestSNATTriesTwoSets(t *testing.T) {
 	l := newLab(t)
-	const flows, established = 400, 2
+	const flows = 400
 	for _, f := range []family{ip4, ip6} {
 		web := snat(f.web, f.a)
 		l.load(t, one(web)...)
-		l.fillPairs(t, established)
+		l.fillPairs(t, bpf.WeirFlowStateFLOW_ESTABLISHED)
 		words := l.pairWords(t)
 		for i := range words {
 			if i/slots%2 == 0 {

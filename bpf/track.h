@@ -44,51 +44,43 @@ __noinline int track_end(struct tuple *t, __u32 id, __u32 state)
 	return flow_move(&at, slot, word, state);
 }
 
-/* Stores the reply direction of a flow to a real that other services NAT to as
- * well. 0: another live flow has the same replies, or there is no room. */
-__noinline int track_reverse(struct tuple *t, __u32 id)
+/* Stores the reply direction of s->tuple to a real that other services NAT to
+ * as well. 0: another live flow has the same replies, or there is no room. */
+__noinline int track_reverse(struct scratch *s, __u32 id)
 {
 	struct backend *b = bpf_map_lookup_elem(&backends, &id);
-	struct tuple reverse;
 	struct flow_at at;
-	struct victim v;
 	__u64 word;
 	__u32 slot;
 
-	if (!t || !b)
+	if (!s || !b)
 		return 0;
-	tuple_reply(t, b, &reverse);
-	if (!flow_locate(&at, hash_of(flow_key, &reverse)))
+	tuple_reply(&s->tuple, b, &s->reverse);
+	if (!flow_locate(&at, hash_of(flow_key, &s->reverse)))
 		return 0;
 	word = flow_find(&at, &slot);
 	if (word && !flow_finished(word) && flow_age(word, at.now) <= idle_limit[FLOW_REVERSE])
 		return flow_id(word) == id;
-	flow_victim(at.set, at.tag, at.now, &v);
-	return flow_store(at.set, at.tag, at.now, &v, flow_want(id, FLOW_REVERSE)) == id;
+	flow_victim(at.set, at.tag, at.now, &s->other);
+	return flow_store(at.set, at.tag, at.now, &s->other, flow_want(id, FLOW_REVERSE)) == id;
 }
 
-/* Ends the reply direction of a flow to a shared real, so that its 5-tuple can
- * be used again. */
-__noinline int track_end_reverse(struct tuple *t, __u32 id, __u32 state)
-{
-	struct backend *b = bpf_map_lookup_elem(&backends, &id);
-	struct tuple reverse;
-
-	if (!t || !b)
-		return 0;
-	tuple_reply(t, b, &reverse);
-	return track_end(&reverse, id, state);
-}
-
-/* The flow has ended, as `state` says. */
+/* The flow has ended, as `state` says. The reply direction of a flow to a
+ * shared real ends with it, so that its 5-tuple can be used again. */
 static __always_inline void track_ended(struct packet *p, const struct backend *b, __u32 id,
 					__u32 state)
 {
+	struct scratch *s;
+
 	event_send(p, EVENT_FLOW_CLOSED, 0, id);
 	if (!feature_nat || !(b->flags & BACKEND_SHARED))
 		return;
-	packet_tuple(p, p->t);
-	track_end_reverse(p->t, id, state);
+	s = scratch();
+	if (!s)
+		return;
+	packet_tuple(p, &s->tuple);
+	tuple_reply(&s->tuple, b, &s->reverse);
+	track_end(&s->reverse, id, state);
 }
 
 /* What looks like a flow of b may be the reply direction of one, sent by a real
@@ -126,6 +118,12 @@ static __always_inline __u32 first_state(__u8 proto, __u8 tcp_flags)
 	return tcp_flags & TCP_FIN ? FLOW_CLOSING : FLOW_EMBRYONIC;
 }
 
+/* May the choice differ from the last packet's: is this a flow's first? */
+static __always_inline bool starts(const struct tuple *t, __u8 tcp_flags)
+{
+	return t->proto != IPPROTO_TCP || opens(t->proto, tcp_flags);
+}
+
 static __always_inline void count_flow(__u32 id, bool stored)
 {
 	struct backend_stats *s = stats_of(id);
@@ -138,79 +136,75 @@ static __always_inline void count_flow(__u32 id, bool stored)
 		s->unstored++;
 }
 
-#define CHOSEN_ID 0x3ffff
-#define CHOSEN_SHARED 0x40000 /* its reply direction is to be stored */
+#define OPENED_ID 0x3ffff
+#define OPENED_STORED 0x40000
 
-/* Chooses a backend for a packet of no stored flow. Returns its id, maybe with
- * CHOSEN_SHARED, or a refusal. */
-__noinline int track_choose(struct tuple *t, __u32 tcp_flags)
+/* Chooses a backend for the scratch's flow, which is not stored, and stores it.
+ * Returns the id of its backend, with OPENED_STORED if the table has it, or a
+ * refusal. */
+__noinline int track_open(struct xdp_md *ctx, __u32 tcp_flags)
 {
-	struct vip_key key = {};
-	struct service *s;
+	struct scratch *s = scratch();
+	struct service *service;
 	struct backend *b;
 	struct flow_at at;
-	struct victim v;
-	__u32 service, id;
-	bool steady;
+	__u32 index, id, kept, rank;
 
-	if (!t || !flow_locate(&at, hash_of(flow_key, t)))
+	if (!s || !flow_locate(&at, s->hash))
 		return refusal(DROP_INTERNAL);
-	key.addr = t->dst;
-	key.port = t->dport;
-	key.proto = t->proto;
-	s = service_find(&key, &service);
-	if (!s)
+	service = service_for(s, &index);
+	if (!service)
 		return refusal(PASS_NOT_VIP);
-	if (s->forward == FORWARD_L7)
+	if (service->forward == FORWARD_L7)
 		return refusal(PASS_LOCAL);
-	steady = picks_steadily(s) || (t->proto == IPPROTO_TCP && !opens(t->proto, tcp_flags)) ||
-		 flow_victim(at.set, at.tag, at.now, &v) <= RANK_EMBRYONIC;
-	id = pick(s, service, hash_of(pick_key, t), steady);
+	rank = flow_victim(at.set, at.tag, at.now, &s->victim);
+	id = *(__u64 *)service->quic && s->payload ? quic_owner(ctx, index) : 0;
+	if (!id)
+		id = pick(service, index, s, rank <= RANK_EMBRYONIC || !starts(&s->tuple, tcp_flags));
 	b = id ? bpf_map_lookup_elem(&backends, &id) : 0;
 	if (!b)
 		return refusal(DROP_NO_BACKEND);
-	return feature_nat && b->flags & BACKEND_SHARED ? id | CHOSEN_SHARED : id;
-}
-
-/* Stores a flow. Returns the id that the table has for it, 0 if there is no
- * room. */
-__noinline int track_store(struct tuple *t, __u32 id, __u32 tcp_flags)
-{
-	struct flow_at at;
-	struct victim v;
-	__u32 kept;
-
-	if (!t || !flow_locate(&at, hash_of(flow_key, t)))
-		return 0;
-	flow_victim(at.set, at.tag, at.now, &v);
-	kept = flow_store(at.set, at.tag, at.now, &v, flow_want(id, first_state(t->proto, tcp_flags)));
-	count_flow(kept ? kept : id, kept);
-	return kept;
-}
-
-/* A packet of no stored flow: its backend's id, or a refusal. */
-static __always_inline int track_new(struct packet *p, __u32 *id)
-{
-	int chosen, kept;
-
-	packet_tuple(p, p->t);
-	chosen = track_choose(p->t, p->tcp_flags);
-	if (chosen < 0)
-		return chosen;
-	*id = chosen & CHOSEN_ID;
-	if (chosen & CHOSEN_SHARED && !track_reverse(p->t, *id))
+	if (feature_nat && b->flags & BACKEND_SHARED && !track_reverse(s, id))
 		return refusal(DROP_NAT_CONFLICT);
-	kept = track_store(p->t, *id, p->tcp_flags);
-	if (!kept)
-		return 0;
-	*id = kept;
-	event_send(p, EVENT_FLOW_NEW, 0, *id);
+	kept = flow_store(at.set, at.tag, at.now, &s->victim,
+			  flow_want(id, first_state(s->tuple.proto, tcp_flags)));
+	count_flow(kept ? kept : id, kept);
+	return kept ? kept | OPENED_STORED : id;
+}
+
+/* A packet of no stored flow: 0 and its backend's id, or a refusal. */
+static __always_inline int track_new(struct packet *p, __u64 hash, __u32 *id)
+{
+	struct scratch *s = scratch();
+	int opened;
+
+	if (!s)
+		return refusal(DROP_INTERNAL);
+	s->hash = hash;
+	s->payload = p->udp ? quic_payload(p) : 0;
+	packet_tuple(p, &s->tuple);
+	opened = track_open(p->ctx, p->tcp_flags);
+	if (opened < 0)
+		return opened;
+	*id = opened & OPENED_ID;
+	if (opened & OPENED_STORED)
+		event_send(p, EVENT_FLOW_NEW, 0, *id);
 	return 0;
+}
+
+static __always_inline bool track_is_from(const struct packet *p, const struct backend *b)
+{
+	if (b->proto != p->proto || (b->port && b->port != p->sport))
+		return false;
+	if (p->version == 4)
+		return p->ip4->saddr == b->addr.word[3];
+	return !__builtin_memcmp(&p->ip6->saddr, &b->addr, sizeof(b->addr));
 }
 
 /* A packet from a shared real: whose flow it is. Flows that began before the
  * real was shared are of the id it is registered for; but of a real that is
- * registered for every port, what is no stored flow's is its own traffic. */
+ * registered for every port, what is no stored flow's is its own traffic, and so
+ * is what belongs to a flow that the real has opened itself. */
 static __always_inline struct backend *track_shared_reply(const struct packet *p,
 							  struct backend *b, __u32 *id)
 {
@@ -223,9 +217,12 @@ static __always_inline struct backend *track_shared_reply(const struct packet *p
 	word = flow_find(&at, &slot);
 	if (!word)
 		return b->port ? b : 0;
-	flow_move(&at, slot, word, flow_state(word));
 	*id = flow_id(word);
-	return bpf_map_lookup_elem(&backends, id);
+	b = bpf_map_lookup_elem(&backends, id);
+	if (!b || !track_is_from(p, b))
+		return 0;
+	flow_move(&at, slot, word, flow_state(word));
+	return b;
 }
 
 enum replied {
@@ -236,18 +233,17 @@ enum replied {
 
 /* The flow of a request, by a packet from id's real that may be a reply to it.
  * Where all slots are live the flow may be one that was not stored. */
-__noinline int track_replied(struct tuple *t, __u32 id, __u32 resets)
+__noinline int track_replied(struct scratch *s, __u32 id, __u32 resets)
 {
 	struct flow_at at;
-	struct victim v;
 	__u64 word;
 	__u32 slot;
 
-	if (!t || !flow_locate(&at, hash_of(flow_key, t)))
+	if (!s || !flow_locate(&at, hash_of(flow_key, &s->tuple)))
 		return REPLIED_NOT;
 	word = flow_find(&at, &slot);
 	if (!word)
-		return flow_victim(at.set, at.tag, at.now, &v) ? REPLIED_NOT : REPLIED;
+		return flow_victim(at.set, at.tag, at.now, &s->victim) ? REPLIED_NOT : REPLIED;
 	if (flow_id(word) != id)
 		return REPLIED_NOT;
 	if (flow_move(&at, slot, word, resets ? FLOW_CLOSED : flow_state(word)))
@@ -260,16 +256,19 @@ __noinline int track_replied(struct tuple *t, __u32 id, __u32 resets)
  * backend that resets a connection ends it. */
 static __always_inline bool track_reply(struct packet *p, const struct backend *b, __u32 id)
 {
+	struct scratch *s = scratch();
 	int replied;
 
-	nat_request_tuple(p, b, p->t);
-	replied = track_replied(p->t, id, p->tcp_flags & TCP_RST);
+	if (!s)
+		return false;
+	nat_request_tuple(p, b, &s->tuple);
+	replied = track_replied(s, id, p->tcp_flags & TCP_RST);
 	if (replied != REPLIED_CLOSED)
 		return replied;
 	event_send(p, EVENT_FLOW_CLOSED, 0, id);
 	if (!(b->flags & BACKEND_SHARED))
 		return true;
-	packet_tuple(p, p->t);
-	track_end(p->t, id, FLOW_CLOSED);
+	packet_tuple(p, &s->reverse);
+	track_end(&s->reverse, id, FLOW_CLOSED);
 	return true;
 }

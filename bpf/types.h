@@ -23,14 +23,16 @@ enum picker {
 	PICK_TWO = 4,    /* less loaded of two chosen by hash; likewise */
 };
 
+/* A flow only moves towards higher states, but for a new one with the 5-tuple
+ * of one that has ended. */
 enum flow_state {
 	FLOW_EMPTY = 0,
-	FLOW_EMBRYONIC = 1,   /* SYN seen and no ACK yet; one UDP packet */
-	FLOW_ESTABLISHED = 2, /* TCP */
-	FLOW_STREAM = 3,      /* UDP, two or more packets */
-	FLOW_CLOSING = 4,     /* FIN seen: still steered, no longer counted */
-	FLOW_CLOSED = 5,      /* RST seen */
-	FLOW_REVERSE = 6,     /* reply direction of a flow; a source of ours in use */
+	FLOW_REVERSE = 1,     /* reply direction of a flow */
+	FLOW_EMBRYONIC = 2,   /* SYN seen and no ACK yet; one UDP packet */
+	FLOW_ESTABLISHED = 3, /* TCP */
+	FLOW_STREAM = 4,      /* UDP, two or more packets */
+	FLOW_CLOSING = 5,     /* the client's FIN or RST seen: still steered, no longer counted */
+	FLOW_CLOSED = 6,      /* the backend's RST seen */
 	FLOW_STATES = 8,
 };
 
@@ -93,7 +95,8 @@ struct service {
 	__u8 forward;
 	__u32 pad0;
 	__u64 ref;
-	__u64 pad[4];
+	__u8 quic[8]; /* length of server ids, by the configuration's id; 0: none */
+	__u64 pad[3];
 };
 
 /* One cache line. Everything that forwarding needs. Deltas are sums to add to
@@ -121,6 +124,7 @@ struct backend {
  * services NAT to it too, or it is registered for every port. Flows then have
  * an entry for the reply direction. */
 #define BACKEND_SHARED 1
+#define BACKEND_QUIC 2 /* of a service that knows server ids */
 
 /* One cache line for each (CPU, backend). */
 struct backend_stats {
@@ -157,6 +161,16 @@ struct real_key {
 	__u16 port; /* 0: every port */
 	__u8 proto;
 	__u8 pad;
+};
+
+/* Longest server id of QUIC-LB, bytes. */
+#define QUIC_ID_MAX 15
+
+/* A server id in the connection ids of a service's clients. */
+struct quic_key {
+	__u16 service;
+	__u8 length;
+	__u8 id[QUIC_ID_MAX]; /* 0 behind its length */
 };
 
 struct event {

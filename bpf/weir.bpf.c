@@ -22,8 +22,10 @@
 #include "stats.h"
 #include "events.h"
 #include "flow.h"
+#include "scratch.h"
 #include "service.h"
 #include "pick.h"
+#include "quic.h"
 #include "csum.h"
 #include "icmp.h"
 #include "nat.h"
@@ -72,12 +74,10 @@ static __always_inline int translate_back(struct packet *p, const struct backend
 /* A packet from an address of a backend that we NAT to. */
 __noinline int reply(struct xdp_md *ctx)
 {
-	struct tuple t;
 	struct packet p;
 	struct backend *b;
 	__u32 id = 0;
 
-	p.t = &t;
 	if (parse(ctx, &p) != PARSED || p.icmp)
 		return ASK_REQUEST;
 	b = replier(&p, &id);
@@ -114,7 +114,9 @@ static __always_inline int balance(struct packet *p, __u32 *id, struct backend *
 	word = flow_find(&at, &slot);
 	*id = flow_id(word);
 	*b = word ? track_hit(p, &at, slot, word) : 0;
-	return *b ? 0 : track_new(p, id);
+	if (*b && quic_moved(p, *b, *id))
+		*b = 0;
+	return *b ? 0 : track_new(p, *hash, id);
 }
 
 /* Packets that cannot be balanced: only those for a VIP are ours to drop. */
@@ -156,12 +158,10 @@ static __always_inline int send_request(struct packet *p, __u32 *id)
 /* From a client, or for somebody else. */
 __noinline int request(struct xdp_md *ctx, __u32 no_reply)
 {
-	struct tuple t;
 	struct packet p;
 	enum parsed what = parse(ctx, &p);
 	__u32 id = 0;
 
-	p.t = &t;
 	if (what != PARSED)
 		return settle(&p, unbalanced(&p, what), id);
 	if (p.icmp)

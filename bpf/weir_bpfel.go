@@ -94,12 +94,12 @@ type WeirFlowState uint32
 
 const (
 	WeirFlowStateFLOW_EMPTY       WeirFlowState = 0
-	WeirFlowStateFLOW_EMBRYONIC   WeirFlowState = 1
-	WeirFlowStateFLOW_ESTABLISHED WeirFlowState = 2
-	WeirFlowStateFLOW_STREAM      WeirFlowState = 3
-	WeirFlowStateFLOW_CLOSING     WeirFlowState = 4
-	WeirFlowStateFLOW_CLOSED      WeirFlowState = 5
-	WeirFlowStateFLOW_REVERSE     WeirFlowState = 6
+	WeirFlowStateFLOW_REVERSE     WeirFlowState = 1
+	WeirFlowStateFLOW_EMBRYONIC   WeirFlowState = 2
+	WeirFlowStateFLOW_ESTABLISHED WeirFlowState = 3
+	WeirFlowStateFLOW_STREAM      WeirFlowState = 4
+	WeirFlowStateFLOW_CLOSING     WeirFlowState = 5
+	WeirFlowStateFLOW_CLOSED      WeirFlowState = 6
 	WeirFlowStateFLOW_STATES      WeirFlowState = 8
 )
 
@@ -132,6 +132,13 @@ const (
 	WeirPickerPICK_LEAST  WeirPicker = 3
 	WeirPickerPICK_TWO    WeirPicker = 4
 )
+
+type WeirQuicKey struct {
+	_       structs.HostLayout
+	Service uint16
+	Length  uint8
+	Id      [15]uint8
+}
 
 type WeirRealKey struct {
 	_     structs.HostLayout
@@ -170,6 +177,60 @@ const (
 	WeirReasonREASONS             WeirReason = 23
 )
 
+type WeirScratch struct {
+	_     structs.HostLayout
+	Hash  uint64
+	Tuple struct {
+		_       structs.HostLayout
+		Src     WeirAddress
+		Dst     WeirAddress
+		Sport   uint16
+		Dport   uint16
+		Version uint8
+		Proto   uint8
+		_       [2]byte
+	}
+	Reverse struct {
+		_       structs.HostLayout
+		Src     WeirAddress
+		Dst     WeirAddress
+		Sport   uint16
+		Dport   uint16
+		Version uint8
+		Proto   uint8
+		_       [2]byte
+	}
+	Key     WeirVipKey
+	Quic    WeirQuicKey
+	_       [2]byte
+	Payload uint32
+	_       [4]byte
+	Victim  struct {
+		_    structs.HostLayout
+		Word uint64
+		Slot uint32
+		Rank uint32
+	}
+	Other struct {
+		_    structs.HostLayout
+		Word uint64
+		Slot uint32
+		Rank uint32
+	}
+	Least struct {
+		_    structs.HostLayout
+		Best struct {
+			_      structs.HostLayout
+			Load   uint64
+			Weight uint32
+			Id     uint32
+		}
+		Equals uint32
+		Pad    uint32
+		Hash   uint64
+	}
+}
+
 type WeirService struct {
 	_       structs.HostLayout
 	Vip     WeirAddress
@@ -178,7 +239,8 @@ type WeirService struct {
 	Forward uint8
 	Pad0    uint32
 	Ref     uint64
-	Pad     [4]uint64
+	Quic    [8]uint8
+	Pad     [3]uint64
 }
 
 type WeirSnatClient struct {
@@ -208,9 +270,11 @@ const (
 	WeirMapEvents        = "events"
 	WeirMapFlows         = "flows"
 	WeirMapMeta          = "meta"
+	WeirMapQuicIds       = "quic_ids"
 	WeirMapRealFilter    = "real_filter"
 	WeirMapReals         = "reals"
 	WeirMapReasons       = "reasons"
+	WeirMapScratches     = "scratches"
 	WeirMapServices      = "services"
 	WeirMapSnatClients   = "snat_clients"
 	WeirMapSnatFlows     = "snat_flows"
@@ -231,6 +295,7 @@ const (
 	WeirVarFeatureNat    = "feature_nat"
 	WeirVarFeatureSnat   = "feature_snat"
 	WeirVarFeatureTunnel = "feature_tunnel"
+	WeirVarFlowClockRead = "flow_clock_read"
 	WeirVarFlowKey       = "flow_key"
 	WeirVarFlowSets      = "flow_sets"
 	WeirVarGuePort       = "gue_port"
@@ -300,9 +365,11 @@ type WeirMapSpecs struct {
 	Events      *ebpf.MapSpec `ebpf:"events"`
 	Flows       *ebpf.MapSpec `ebpf:"flows"`
 	Meta        *ebpf.MapSpec `ebpf:"meta"`
+	QuicIds     *ebpf.MapSpec `ebpf:"quic_ids"`
 	RealFilter  *ebpf.MapSpec `ebpf:"real_filter"`
 	Reals       *ebpf.MapSpec `ebpf:"reals"`
 	Reasons     *ebpf.MapSpec `ebpf:"reasons"`
+	Scratches   *ebpf.MapSpec `ebpf:"scratches"`
 	Services    *ebpf.MapSpec `ebpf:"services"`
 	SnatClients *ebpf.MapSpec `ebpf:"snat_clients"`
 	SnatFlows   *ebpf.MapSpec `ebpf:"snat_flows"`
@@ -328,6 +395,7 @@ type WeirVariableSpecs struct {
 	FeatureNat    *ebpf.VariableSpec `ebpf:"feature_nat"`
 	FeatureSnat   *ebpf.VariableSpec `ebpf:"feature_snat"`
 	FeatureTunnel *ebpf.VariableSpec `ebpf:"feature_tunnel"`
+	FlowClockRead *ebpf.VariableSpec `ebpf:"flow_clock_read"`
 	FlowKey       *ebpf.VariableSpec `ebpf:"flow_key"`
 	FlowSets      *ebpf.VariableSpec `ebpf:"flow_sets"`
 	GuePort       *ebpf.VariableSpec `ebpf:"gue_port"`
@@ -368,9 +436,11 @@ type WeirMaps struct {
 	Events      *ebpf.Map `ebpf:"events"`
 	Flows       *ebpf.Map `ebpf:"flows"`
 	Meta        *ebpf.Map `ebpf:"meta"`
+	QuicIds     *ebpf.Map `ebpf:"quic_ids"`
 	RealFilter  *ebpf.Map `ebpf:"real_filter"`
 	Reals       *ebpf.Map `ebpf:"reals"`
 	Reasons     *ebpf.Map `ebpf:"reasons"`
+	Scratches   *ebpf.Map `ebpf:"scratches"`
 	Services    *ebpf.Map `ebpf:"services"`
 	SnatClients *ebpf.Map `ebpf:"snat_clients"`
 	SnatFlows   *ebpf.Map `ebpf:"snat_flows"`
@@ -389,9 +459,11 @@ func (m *WeirMaps) Close() error {
 		m.Events,
 		m.Flows,
 		m.Meta,
+		m.QuicIds,
 		m.RealFilter,
 		m.Reals,
 		m.Reasons,
+		m.Scratches,
 		m.Services,
 		m.SnatClients,
 		m.SnatFlows,
@@ -418,6 +490,7 @@ type WeirVariables struct {
 	FeatureNat    *ebpf.Variable `ebpf:"feature_nat"`
 	FeatureSnat   *ebpf.Variable `ebpf:"feature_snat"`
 	FeatureTunnel *ebpf.Variable `ebpf:"feature_tunnel"`
+	FlowClockRead *ebpf.Variable `ebpf:"flow_clock_read"`
 	FlowKey       *ebpf.Variable `ebpf:"flow_key"`
 	FlowSets      *ebpf.Variable `ebpf:"flow_sets"`
 	GuePort       *ebpf.Variable `ebpf:"gue_port"`

@@ -1,9 +1,9 @@
 //go:build ignore
 
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* What `make bench-l4` measures against. `generate` writes a whole packet, as
- * test runs recycle pages that the last run rewrote, and calls the program
- * under test, whose time the kernel then adds to that of `generate`. */
+/* What `make bench-l4` measures against, and what floods tests. `generate` writes
+ * a whole packet, as test runs recycle pages that the last run rewrote, and calls
+ * the program under test, whose time the kernel then adds to that of `generate`. */
 #include <stdbool.h>
 #include <linux/bpf.h>
 #include <bpf/bpf_endian.h>
@@ -24,6 +24,7 @@ enum order {
 	ORDER_RANDOM = 0, /* any of `count` flows */
 	ORDER_EACH = 1,   /* one after the other */
 	ORDER_NEW = 2,    /* none was ever seen before */
+	ORDER_FLOOD = 3,  /* random sources: 24 bits of address, 16 of port */
 };
 
 struct plan {
@@ -78,6 +79,8 @@ static __always_inline __u32 flow_index(struct plan *p)
 
 	if (p->order == ORDER_NEW)
 		return n;
+	if (p->order == ORDER_FLOOD)
+		return bpf_get_prandom_u32();
 	if (p->order == ORDER_EACH)
 		return n % p->count;
 	n *= 0x9e3779b97f4a7c15ULL;
@@ -92,6 +95,7 @@ int generate(struct xdp_md *ctx)
 	__u64 *words = (void *)(long)ctx->data;
 	void *data = words, *end = (void *)(long)ctx->data_end;
 	__u32 key = 0, flow, n;
+	__u16 port;
 	struct plan *p = bpf_map_lookup_elem(&plans, &key);
 
 	if (!p || data + FRAME_MAX > end)
@@ -101,13 +105,15 @@ int generate(struct xdp_md *ctx)
 		words[i] = p->frame[i];
 	flow = flow_index(p);
 	/* New flows come from another /8 than those that are there. */
-	n = (flow & 0xffffff) + (p->order == ORDER_NEW ? 0x0b000000 : 0x0a000000);
+	n = (flow & 0xffffff) + (p->order == ORDER_RANDOM || p->order == ORDER_EACH ? 0x0a000000 :
+											 0x0b000000);
+	port = p->order == ORDER_FLOOD ? bpf_get_prandom_u32() : 1024 + (flow >> 10 & 0x7fff);
 	if (p->version == 4) {
 		*(__be32 *)(data + IP4_SRC) = bpf_htonl(n);
-		*(__be16 *)(data + IP4_L4) = bpf_htons(1024 + (flow >> 10 & 0x7fff));
+		*(__be16 *)(data + IP4_L4) = bpf_htons(port);
 	} else {
 		*(__be32 *)(data + IP6_SRC + 12) = bpf_htonl(n);
-		*(__be16 *)(data + IP6_L4) = bpf_htons(1024 + (flow >> 10 & 0x7fff));
+		*(__be16 *)(data + IP6_L4) = bpf_htons(port);
 	}
 	bpf_tail_call(ctx, &under_test, 0);
 	return XDP_ABORTED;
@@ -164,6 +170,29 @@ int fill(struct xdp_md *ctx)
 		return XDP_ABORTED;
 	bpf_map_update_elem(&lru, &key, &value, BPF_ANY);
 	return XDP_DROP;
+}
+
+/* The traffic class, so that a flood is told from the rest whatever becomes of
+ * its addresses. */
+#define FLOOD_CLASS 0x20 /* CS1 */
+
+static __always_inline bool floods(struct xdp_md *ctx)
+{
+	__u8 *data = (void *)(long)ctx->data;
+
+	if (data + L3 + 2 > (__u8 *)(long)ctx->data_end)
+		return false;
+	if (data[12] == 0x08 && data[13] == 0x00)
+		return data[L3 + 1] == FLOOD_CLASS;
+	return data[12] == 0x86 && data[13] == 0xdd &&
+	       ((data[L3] << 4 | data[L3 + 1] >> 4) & 0xff) == FLOOD_CLASS;
+}
+
+/* Behind a balancer: keeps a flood from the backends. */
+SEC("xdp")
+int sink(struct xdp_md *ctx)
+{
+	return floods(ctx) ? XDP_DROP : XDP_PASS;
 }
 
 SEC("xdp")

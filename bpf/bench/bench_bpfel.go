@@ -51,6 +51,7 @@ const (
 	BenchProgDiscard   = "discard"
 	BenchProgFill      = "fill"
 	BenchProgGenerate  = "generate"
+	BenchProgSink      = "sink"
 	BenchProgYardstick = "yardstick"
 )
 
@@ -100,6 +101,7 @@ type BenchProgramSpecs struct {
 	Discard   *ebpf.ProgramSpec `ebpf:"discard"`
 	Fill      *ebpf.ProgramSpec `ebpf:"fill"`
 	Generate  *ebpf.ProgramSpec `ebpf:"generate"`
+	Sink      *ebpf.ProgramSpec `ebpf:"sink"`
 	Yardstick *ebpf.ProgramSpec `ebpf:"yardstick"`
 }
 
@@ -165,6 +167,7 @@ type BenchPrograms struct {
 	Discard   *ebpf.Program `ebpf:"discard"`
 	Fill      *ebpf.Program `ebpf:"fill"`
 	Generate  *ebpf.Program `ebpf:"generate"`
+	Sink      *ebpf.Program `ebpf:"sink"`
 	Yardstick *ebpf.Program `ebpf:"yardstick"`
 }
 
@@ -174,6 +177,7 @@ func (p *BenchPrograms) Close() error {
 		p.Discard,
 		p.Fill,
 		p.Generate,
+		p.Sink,
 		p.Yardstick,
 	)
 }

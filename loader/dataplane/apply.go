@@ -58,7 +58,7 @@ func (d *DataPlane) Apply(want lb.State) error {
 	for _, p := range c.commit {
 		errs = append(errs, d.publish(p))
 	}
-	return errors.Join(append(errs, d.withdraw(), d.syncMarks())...)
+	return errors.Join(append(errs, d.withdraw(), d.syncMarks(), d.syncQUIC())...)
 }
 
 func wantsNAT(s lb.State) bool {
@@ -119,7 +119,7 @@ func (c *change) slots(w *lb.ServiceState) []uint32 {
 
 // holds tells whether this very state was published for the service before.
 func (s *service) holds(w *lb.ServiceState, slots []uint32) bool {
-	return s.published && !s.removed && s.forward == w.Service.Forward &&
+	return s.published && !s.removed && s.forward == w.Service.Forward && s.quic == w.QUIC &&
 		sameMemory(s.backends, w.Backends) && sameMemory(s.slots, slots)
 }
 
@@ -156,6 +156,7 @@ func (c *change) backend(s *service, forward lb.Forward, w lb.BackendState) (uin
 	if ok {
 		b := c.r.backends[id]
 		c.hop(b, w.Hop)
+		c.serverID(b, w.ServerID)
 		return id, nil
 	}
 	if id, ok = c.r.freeID.take(); !ok {
@@ -165,6 +166,7 @@ func (c *change) backend(s *service, forward lb.Forward, w lb.BackendState) (uin
 	s.ids[key] = id
 	c.r.backends[id] = b
 	c.d.writeBackend(b)
+	c.serverID(b, w.ServerID)
 	c.nat = c.nat || forward.Translates()
 	c.undo = append(c.undo, func() { c.d.freeBackend(b) })
 	return id, nil
@@ -229,6 +231,7 @@ func (d *DataPlane) publish(p placement) error {
 	s, forward := p.service, p.want.Service.Forward
 	raw := &d.mem.services[s.index]
 	raw.Forward = uint8(forward)
+	d.publishQUIC(p)
 	atomic.StoreUint64(&raw.Ref, uint64(p.members)<<32|uint64(p.table))
 	if p.members != s.members && !s.removed { // else they are retired, or freed
 		d.retire(s.members)
@@ -241,7 +244,7 @@ func (d *DataPlane) publish(p placement) error {
 		d.limbo = append(d.limbo, s.members)
 	}
 	s.table, s.members, s.forward = p.table, p.members, forward
-	s.slots, s.backends, s.published = p.slots, p.want.Backends, true
+	s.slots, s.backends, s.quic, s.published = p.slots, p.want.Backends, p.want.QUIC, true
 	if !s.removed {
 		return nil
 	}

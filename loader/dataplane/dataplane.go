@@ -48,20 +48,21 @@ type DataPlane struct {
 	mem    memory
 	clock  flowClock
 
-	mu       sync.Mutex // what follows
-	config   lb.Config
-	program  *bpf.WeirObjects // the loaded program with its variables
-	nat      bool             // program has the NAT feature
-	links    map[string]*attachment
-	registry *registry
-	idle     [flowStates]uint16
-	drifts   map[uint32]drift
-	limbo    []uint32                   // arena regions replaced, maybe still being read
-	retiring bool                       // backends were retired since the last reclaim
-	round    uint64                     // counts Applies
-	reals    map[bpf.WeirRealKey]uint32 // what the map holds; nil: not known
-	marked   bool                       // vips has the marks that it needs
-	sample   uint32                     // of the event stream; 0: nobody listens
+	mu         sync.Mutex // what follows
+	config     lb.Config
+	program    *bpf.WeirObjects // the loaded program with its variables
+	nat        bool             // program has the NAT feature
+	links      map[string]*attachment
+	registry   *registry
+	idle       [flowStates]uint16
+	drifts     map[uint32]drift
+	limbo      []uint32                   // arena regions replaced, maybe still being read
+	retiring   bool                       // backends were retired since the last reclaim
+	round      uint64                     // counts Applies
+	reals      map[bpf.WeirRealKey]uint32 // what the map holds; nil: not known
+	marked     bool                       // vips has the marks that it needs
+	quicSynced bool                       // the map quic_ids is what the registry says
+	sample     uint32                     // of the event stream; 0: nobody listens
 
 	listening  sync.Mutex // held by the one Events call
 	explaining sync.Mutex // held by the one Explain call

@@ -82,6 +82,7 @@ func (d *DataPlane) clearCounters(id uint32) {
 // freeBackend gives an id back that no flow refers to.
 func (d *DataPlane) freeBackend(b *backend) {
 	d.mem.backends[b.id].Forward = 0
+	d.quicSynced = d.quicSynced && d.mem.backends[b.id].Flags&quicFlag == 0
 	delete(d.registry.backends, b.id)
 	delete(d.registry.retired, b.id)
 	delete(d.drifts, b.id)

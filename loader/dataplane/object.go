@@ -41,6 +41,7 @@ func (d *DataPlane) spec() (*ebpf.CollectionSpec, error) {
 		bpf.WeirMapBackends:    l.Backends + 1,
 		bpf.WeirMapActive:      l.Backends + 1,
 		bpf.WeirMapReals:       l.Backends,
+		bpf.WeirMapQuicIds:     l.Backends,
 		bpf.WeirMapStats:       (l.Backends + 1) * uint32(cpus),
 		bpf.WeirMapArena:       l.TableEntries/arenaLine + 1,
 		bpf.WeirMapRealFilter:  filterWords,

@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	layout      = 2 // LAYOUT in bpf/config.h
+	layout      = 3 // LAYOUT in bpf/config.h
 	mapsDir     = "maps"
 	linksDir    = "links"
 	programPin  = "program"
@@ -178,6 +178,7 @@ func mapSlots(m *bpf.WeirMaps) map[string]**ebpf.Map {
 		bpf.WeirMapEvents:      &m.Events,
 		bpf.WeirMapFlows:       &m.Flows,
 		bpf.WeirMapMeta:        &m.Meta,
+		bpf.WeirMapQuicIds:     &m.QuicIds,
 		bpf.WeirMapRealFilter:  &m.RealFilter,
 		bpf.WeirMapReals:       &m.Reals,
 		bpf.WeirMapReasons:     &m.Reasons,

@@ -7,14 +7,16 @@ import (
 	"weir/loader/lb"
 )
 
-// The ranks of bpf/flow.h that matter here.
+// The ranks of bpf/flow.h.
 const (
-	rankSame      = 7
-	rankEmpty     = 6
-	rankClosed    = 5
-	rankIdle      = 4
-	rankEmbryonic = 1
 	rankLive      = 0
+	rankEmbryonic = 1
+	rankEnded     = 2
+	rankIdle      = 4
+	rankEmpty     = 6
+	rankSame      = 7
+
+	endedAge = 2 // ENDED_AGE
 )
 
 // find is flow_find in bpf/flow.h.
@@ -37,11 +39,9 @@ func (s *situation) victim(w flowWords, tag uint32) (rank uint32, slot int) {
 	var best uint32
 	for i, word := range w {
 		r := s.rank(word, tag)
-		score := r<<16 | s.clock.age(word, s.now)
-		if r == rankLive || score < best {
-			continue
+		if score := r<<16 | s.clock.age(word, s.now)<<4 | uint32(i); score >= best {
+			best, rank, slot = score, r, i
 		}
-		best, rank, slot = score, r, i
 	}
 	return rank, slot
 }
@@ -50,17 +50,25 @@ func (s *situation) rank(word uint64, tag uint32) uint32 {
 	if uint32(word>>flowTagShift) == tag {
 		return rankSame
 	}
+	rank := s.rankOfState(word)
+	if s.tooOld(word) {
+		rank |= rankIdle
+	}
+	return rank
+}
+
+func (s *situation) rankOfState(word uint64) uint32 {
 	switch bpf.WeirFlowState(flowState(word)) {
 	case bpf.WeirFlowStateFLOW_EMPTY:
 		return rankEmpty
 	case bpf.WeirFlowStateFLOW_CLOSED:
-		return rankClosed
-	}
-	if s.tooOld(word) {
-		return rankIdle
-	}
-	if bpf.WeirFlowState(flowState(word)) == bpf.WeirFlowStateFLOW_EMBRYONIC {
+		return rankEnded
+	case bpf.WeirFlowStateFLOW_EMBRYONIC:
 		return rankEmbryonic
+	case bpf.WeirFlowStateFLOW_CLOSING:
+		if s.clock.age(word, s.now) > endedAge {
+			return rankEnded
+		}
 	}
 	return rankLive
 }
@@ -116,7 +124,7 @@ func endpointOf(b bpf.WeirBackend) netip.AddrPort {
 	return netip.AddrPortFrom(addrOf(b.Addr.Word), wirePort(b.Port))
 }
 
-// assign is track_assign in bpf/track.h up to the choice: the backend of a new
+// assign is track_open in bpf/track.h up to the choice: the backend of a new
 // flow, or what else becomes of its packet.
 func (s *situation) assign(e *lb.Explanation, known bool) (uint32, lb.Outcome) {
 	switch {

@@ -35,6 +35,7 @@ type service struct {
 	published bool
 	slots     []uint32
 	backends  []lb.BackendState
+	quic      lb.QUIC
 }
 
 // backendKey tells the backends of one service apart. Another forwarding mode
@@ -51,6 +52,8 @@ type backend struct {
 	service *service
 	hop     lb.NextHop
 	retired bool
+
+	serverID string // of QUIC; unknown of those that an earlier loader retired
 }
 
 // idPool hands out the smallest free number from 1 to max.

@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -156,10 +157,11 @@ func (d *DataPlane) freeRetired(refs []bool) error {
 			d.freeService(s)
 		}
 	}
+	err := d.syncQUIC()
 	if !nat {
-		return nil
+		return err
 	}
-	return d.syncReals()
+	return errors.Join(err, d.syncReals())
 }
 
 // reclaim frees the regions that were replaced, once no program can still read

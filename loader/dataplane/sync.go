@@ -78,7 +78,7 @@ func (d *DataPlane) flagShared(owners map[bpf.WeirRealKey][]uint32) {
 			flags = sharedFlag
 		}
 		for _, id := range ids {
-			d.mem.backends[id].Flags = flags
+			d.mem.backends[id].Flags = d.mem.backends[id].Flags&^sharedFlag | flags
 		}
 	}
 }

@@ -8,6 +8,12 @@ type Backend struct {
 	Addr   netip.Addr
 	Port   uint16
 	Weight Weight
+
+	// ServerID is what the backend's QUIC connection ids say, raw bytes; empty
+	// if the pool has no QUIC.
+	ServerID string
+
+	Health *Health // nil: the pool's
 }
 
 // Endpoint is the backend's identity inside its pool, "ADDRESS:PORT".
@@ -18,7 +24,33 @@ type Pool struct {
 	Name      string
 	Algorithm Algorithm
 	TableSize uint32 // Maglev table entries, a prime
+	Health    Health
 	Backends  []Backend
+	QUIC      QUIC
+}
+
+// QUIC says what the connection ids of a pool's QUIC servers look like
+// (draft-ietf-quic-load-balancers-19, plaintext server ids): for each
+// configuration id the server ids' length in bytes, 0 for those not in use.
+// The zero value means that connection ids are not looked at.
+type QUIC [8]uint8
+
+// On reports whether connection ids are looked at.
+func (q QUIC) On() bool { return q != QUIC{} }
+
+// Bounds of QUIC-LB: configuration ids are 0 to MaxQUICConfig (7 says that a
+// connection id has no server id), server ids have 1 to MaxServerID bytes.
+const (
+	MaxQUICConfig = 6
+	MaxServerID   = 15
+)
+
+// HealthOf is how one of the pool's backends is checked.
+func (p Pool) HealthOf(b Backend) Health {
+	if b.Health != nil {
+		return *b.Health
+	}
+	return p.Health
 }
 
 // Service is a VIP, its forwarding mode and its pool.
@@ -55,6 +87,7 @@ type State struct {
 type ServiceState struct {
 	Service  Service
 	Table    int // index into State.Tables; services of one pool share it
+	QUIC     QUIC
 	Backends []BackendState
 }
 
@@ -64,6 +97,7 @@ type BackendState struct {
 	Endpoint  netip.AddrPort
 	Effective EffectiveWeight
 	Hop       NextHop
+	ServerID  string // see Backend.ServerID
 }
 
 // Table is what the kernel picks from: slots into ServiceState.Backends. An

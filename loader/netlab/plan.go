@@ -21,6 +21,7 @@ const (
 	firstBackend = 10
 	// MaxBackends keeps host numbers within one byte.
 	MaxBackends = 200
+	firstJoined = 220
 )
 
 func planFor(family int) (plan, error) {

@@ -38,6 +38,7 @@ type Topology struct {
 	BalancerAddr             netip.Addr   // in the clients' network
 	SourceAddr               netip.Addr   // with SNAT: another one, in the backends' network
 	ClientAddrs              []netip.Addr // all on the client's NIC
+	more                     []*NS        // from NewHost
 	opts                     Options
 	plan                     plan
 }
@@ -96,7 +97,7 @@ func (o Options) plan() (plan, error) {
 
 // Close deletes the namespaces. Processes inside them must have ended.
 func (t *Topology) Close() error {
-	all := []*NS{t.Client, t.Balancer, t.Switch}
+	all := append(t.more, t.Client, t.Balancer, t.Switch)
 	for _, b := range t.Backends {
 		all = append(all, b.NS)
 	}
@@ -124,7 +125,7 @@ func (t *Topology) addBalancer() (err error) {
 		return err
 	}
 	err = errors.Join(
-		t.Balancer.Set(routerSysctls()),
+		t.Balancer.Forwarding(),
 		t.plug(t.Balancer, "lb", 1),
 		t.Switch.PassAll("lb"),
 		t.Balancer.AddAddr(NIC, t.plan.backendNet),

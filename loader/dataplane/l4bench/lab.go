@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -12,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"weir/bpf/bench"
+	"weir/loader/lb"
 	"weir/loader/netlab"
 )
 
@@ -20,21 +22,31 @@ const (
 	frameMax   = 96     // FRAME_MAX
 )
 
+// What a killed run leaves is told by these and its process id.
+const (
+	nsPrefix  = "weir-bench"
+	pinPrefix = "/sys/fs/bpf/weir-bench-"
+)
+
 // lab is a veth pair whose far end discards, and the programs of the
 // benchmark, on a thread of one CPU in a namespace of its own.
 type lab struct {
+	ctx     context.Context
 	objects bench.BenchObjects
 	ifindex int
 }
 
 // inLab builds the lab, calls f in it, and takes it down.
-func inLab(f func(*lab) error) (err error) {
+func inLab(ctx context.Context, f func(*lab) error) (err error) {
+	if err := removeLeftovers(); err != nil {
+		return err
+	}
 	stats, err := ebpf.EnableStats(uint32(unix.BPF_STATS_RUN_TIME))
 	if err != nil {
 		return fmt.Errorf("switch run-time statistics on (needs root): %w", err)
 	}
 	defer stats.Close()
-	ns, err := netlab.CreateNS(fmt.Sprintf("weir-bench-%d", os.Getpid()))
+	ns, err := netlab.CreateNS(fmt.Sprintf("%s-%d", nsPrefix, os.Getpid()))
 	if err != nil {
 		return err
 	}
@@ -43,7 +55,7 @@ func inLab(f func(*lab) error) (err error) {
 		if err := pinToLastCPU(); err != nil {
 			return err
 		}
-		l := new(lab)
+		l := &lab{ctx: ctx}
 		if err := bench.LoadBenchObjects(&l.objects, nil); err != nil {
 			return fmt.Errorf("load the benchmark's programs: %w", err)
 		}
@@ -116,9 +128,20 @@ type xdpMD struct {
 	IngressIfindex, RxQueue, EgressIf uint32
 }
 
+// fill enters the flows in the yardstick's table.
+func (l *lab) fill(vip lb.VIP, flows int) error {
+	if _, err := l.run(l.objects.Fill, newPlan(vip, orderEach, flows, tcpACK), uint32(flows)); err != nil {
+		return fmt.Errorf("enter %d flows: %w", flows, err)
+	}
+	return nil
+}
+
 // run sends n packets of a plan to a program and returns its time for each, in
 // ns, that of writing the packet included.
 func (l *lab) run(program *ebpf.Program, plan bench.BenchPlan, n uint32) (float64, error) {
+	if l.ctx.Err() != nil {
+		return 0, errors.New("interrupted")
+	}
 	if err := l.objects.Plans.Put(uint32(0), plan); err != nil {
 		return 0, fmt.Errorf("write the plan: %w", err)
 	}

@@ -1,0 +1,30 @@
+package model
+
+// Reason is a counter as operators see it: the verdict and its name.
+type Reason string
+
+// The counters.
+const (
+	DropMalformed     Reason = "drop malformed"
+	DropFragment      Reason = "drop fragment"
+	DropTTL           Reason = "drop ttl"
+	DropNoBackend     Reason = "drop no_backend"
+	DropNoNextHop     Reason = "drop no_next_hop"
+	DropNATConflict   Reason = "drop nat_conflict"
+	DropNoChecksum    Reason = "drop no_checksum"
+	DropNoRoute       Reason = "drop no_route"
+	DropNoForwarding  Reason = "drop no_forwarding"
+	DropTooBig        Reason = "drop too_big"
+	DropSNATExhausted Reason = "drop snat_exhausted"
+	DropICMPUnknown   Reason = "drop icmp_unknown"
+	DropExtensions    Reason = "drop extensions"
+	PassNotIP         Reason = "pass not_ip"
+	PassVLAN          Reason = "pass vlan"
+	PassNotVIP        Reason = "pass not_vip"
+	PassMalformed     Reason = "pass malformed"
+	PassLocal         Reason = "pass local"
+	PassNoNeighbour   Reason = "pass no_neighbour"
+	PassTooBig        Reason = "pass too_big"
+	SentEchoReply     Reason = "sent echo_reply"
+	SentTooBig        Reason = "sent too_big"
+)

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#pragma once
+
+struct candidate {
+	__u64 load; /* active flows */
+	__u32 weight;
+	__u32 id;
+};
+
+/* The least loaded of the entries so far. */
+struct least {
+	struct candidate best;
+	__u32 equals; /* weights of all that are loaded as it is */
+	__u32 pad;
+	__u64 hash; /* draws among equals */
+};
+
+/* What functions that are verified by themselves hand each other; their stacks
+ * add up to 512 bytes. Nothing in it outlives a packet. A function that takes
+ * keys of maps from it must look it up: Linux 6.1 takes none from an argument. */
+struct scratch {
+	__u64 hash;           /* of `tuple`, by flow_key */
+	struct tuple tuple;   /* a flow */
+	struct tuple reverse; /* the same, as its replies have it */
+	struct vip_key key;
+	struct quic_key quic;
+	__u32 payload;        /* UDP: where it begins in the frame, bytes */
+	struct victim victim;
+	struct victim other;
+	struct least least;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct scratch);
+} scratches SEC(".maps");
+
+static __always_inline struct scratch *scratch(void)
+{
+	__u32 key = 0;
+
+	return bpf_map_lookup_elem(&scratches, &key);
+}
