@@ -8,6 +8,7 @@ import (
 
 	"weir/loader/api/wire"
 	"weir/loader/control"
+	"weir/loader/health"
 	"weir/loader/lb"
 )
 
@@ -82,6 +83,9 @@ func (v view) configured(pool string, b lb.Backend, now lb.BackendState) wire.Ba
 		Services: []wire.BackendTraffic{}, Effective: control.Units(now.Effective)}
 	if now.Effective == 0 {
 		out.State = wire.StateDrained
+	}
+	if state, checked := v.Health(control.Ref{Pool: pool, Endpoint: b.Endpoint()}); checked && state != health.Up {
+		out.State = wire.StateDown
 	}
 	if o, ok := v.Overrides[control.Ref{Pool: pool, Endpoint: b.Endpoint()}]; ok {
 		out.Override = o.String()

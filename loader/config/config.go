@@ -64,5 +64,6 @@ func build(r *report, f file) lb.Config {
 	checkCapacity(r, c.Limits, need)
 	checkBackendsAreNotVIPs(r, c)
 	checkSNAT(r, c)
+	checkHealthPorts(r, c)
 	return c
 }

@@ -42,7 +42,7 @@ func TestExampleLoads(t *testing.T) {
 // Every key is in the reference and in the example.
 func TestEveryKeyIsDocumented(t *testing.T) {
 	reference, example := mustRead(t, "../../docs/config.md"), mustRead(t, "../../deploy/weir.yaml")
-	for _, shape := range []any{file{}, events{}, limits{}, timeouts{}, pool{}, backend{}, service{}} {
+	for _, shape := range []any{file{}, events{}, limits{}, timeouts{}, pool{}, quic{}, backend{}, health{}, service{}} {
 		for _, key := range keysOf(reflect.TypeOf(shape)) {
 			if !strings.Contains(reference, "| `"+key+"` |") {
 				t.Errorf("docs/config.md has no row for %s", key)

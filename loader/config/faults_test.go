@@ -64,7 +64,7 @@ var faultCases = []struct {
 	{"bool", head + "seed: true\n", []string{`2: seed: "true" is not a whole number in 0..18446744073709551615`}},
 	{"past 64 bits", head + "seed: 18446744073709551616\n", []string{`2: seed: "18446744073709551616" is not a whole number in 0..18446744073709551615`}},
 	{"mapping for a list", head + "pools: {a: b}\n", []string{"2: pools: a mapping is not a list"}},
-	{"text for a mapping", head + "pools: [web]\n", []string{`2: pools[0]: "web" is not a mapping of name, algorithm, table_size, backends`}},
+	{"text for a mapping", head + "pools: [web]\n", []string{`2: pools[0]: "web" is not a mapping of name, algorithm, table_size, quic, health, backends`}},
 	{"custom tag", head + "events: !x {sample: 1}\n", []string{"2: events: a mapping is not a mapping of sample"}},
 
 	// Settings.
@@ -165,7 +165,7 @@ var faultCases = []struct {
 		`2: seed: "x" is not a whole number in 0..18446744073709551615`,
 		`6: pools[0].backends[0].address: "a"` + endpoint,
 		"6: pools[0].backends[0].weight: 2000 is not in 0..1000",
-		"6: pools[0].backends[0].port: unknown key; allowed are address, weight"}},
+		"6: pools[0].backends[0].port: unknown key; allowed are address, weight, server_id, health"}},
 }
 
 func TestFaults(t *testing.T) {

@@ -58,12 +58,50 @@ type pool struct {
 	Name      string    `mapstructure:"name"`
 	Algorithm *string   `mapstructure:"algorithm"`
 	TableSize *int64    `mapstructure:"table_size"`
+	QUIC      *quic     `mapstructure:"quic"`
+	Health    *health   `mapstructure:"health"`
 	Backends  []backend `mapstructure:"backends"`
 }
 
+type quic struct {
+	ConfigIDs      []int64 `mapstructure:"config_ids"`
+	ServerIDLength int64   `mapstructure:"server_id_length"`
+}
+
 type backend struct {
-	Address string `mapstructure:"address"`
-	Weight  *int64 `mapstructure:"weight"`
+	Address  string  `mapstructure:"address"`
+	Weight   *int64  `mapstructure:"weight"`
+	ServerID string  `mapstructure:"server_id"`
+	Health   *health `mapstructure:"health"`
+}
+
+// health is a pool's, or what differs from that for a backend.
+type health struct {
+	Type         *string        `mapstructure:"type"`
+	Port         *int64         `mapstructure:"port"`
+	Interval     *time.Duration `mapstructure:"interval"`
+	FastInterval *time.Duration `mapstructure:"fast_interval"`
+	Timeout      *time.Duration `mapstructure:"timeout"`
+	Rise         *int64         `mapstructure:"rise"`
+	Fall         *int64         `mapstructure:"fall"`
+	Jitter       *int64         `mapstructure:"jitter"`
+	Method       *string        `mapstructure:"method"`
+	Path         *string        `mapstructure:"path"`
+	Host         *string        `mapstructure:"host"`
+	Status       *string        `mapstructure:"status"`
+	Body         *string        `mapstructure:"body"`
+	BodyRegexp   *string        `mapstructure:"body_regexp"`
+	Send         *string        `mapstructure:"send"`
+	Expect       *string        `mapstructure:"expect"`
+	Query        *string        `mapstructure:"query"`
+	Record       *string        `mapstructure:"record"`
+	RCode        *string        `mapstructure:"rcode"`
+	Service      *string        `mapstructure:"service"`
+	ServerName   *string        `mapstructure:"server_name"`
+	CA           *string        `mapstructure:"ca"`
+	Verify       *string        `mapstructure:"verify"`
+	WarnBefore   *time.Duration `mapstructure:"warn_before"`
+	Command      []string       `mapstructure:"command"`
 }
 
 type service struct {

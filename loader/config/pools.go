@@ -31,6 +31,8 @@ func readPool(r *report, p *path, raw pool) lb.Pool {
 		}
 	}
 	out.Backends = backends(r, p.key("backends"), raw.Backends)
+	out.QUIC = readQUIC(r, p, raw, out.Backends)
+	out.Health = readHealths(r, p, raw, out.Backends)
 	out.TableSize = tableSize(r, p, raw, out)
 	checkPoolSize(r, p, out)
 	return out

@@ -115,10 +115,17 @@ func (c *Controller) reload(ctx context.Context, next lb.Config) error {
 	}
 	old := c.want
 	want := newIntent(next, c.keepKnown(old.overrides, next.Pools))
+	if err := c.watch(next); err != nil {
+		return &refusal{ErrInvalid, err.Error()}
+	}
 	if hasNew(old.addrs, want.addrs) {
 		c.awaitHops(ctx, want)
 	}
+	want.health = c.verdicts()
 	if err := c.replaceConfig(want); err != nil {
+		if undo := c.watch(old.config); undo != nil {
+			err = fmt.Errorf("%w; and health checks could not be undone: %w", err, undo)
+		}
 		return fmt.Errorf("the old configuration stays in force: %w", err)
 	}
 	c.configLoaded()

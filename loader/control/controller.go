@@ -19,12 +19,14 @@ type Options struct {
 	Overrides Overrides // of an earlier run, from LoadOverrides
 	DataPlane DataPlane
 	Hops      HopResolver
+	Health    HealthChecker // nil: nothing is checked
 	// Load reads the configuration again, for ReloadFile. Without it
 	// ReloadFile fails.
 	Load       func() (lb.Config, error)
 	Log        *slog.Logger  // nil: nothing is logged
 	SweepEvery time.Duration // 2 s
 	HopWait    time.Duration // longest wait for unknown next hops before Apply; 2 s
+	HealthWait time.Duration // longest wait for first results of health checks; 3 s
 	RetryFirst time.Duration // first pause after a failed Apply; 100 ms
 	RetryLast  time.Duration // longest pause; 30 s
 }
@@ -34,7 +36,7 @@ func (o Options) withDefaults() Options {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	for d, def := range map[*time.Duration]time.Duration{
-		&o.SweepEvery: 2 * time.Second, &o.HopWait: 2 * time.Second,
+		&o.SweepEvery: 2 * time.Second, &o.HopWait: 2 * time.Second, &o.HealthWait: 3 * time.Second,
 		&o.RetryFirst: 100 * time.Millisecond, &o.RetryLast: 30 * time.Second,
 	} {
 		if *d == 0 {
@@ -105,13 +107,18 @@ func (c *Controller) Run(ctx context.Context) error {
 	var pumping sync.WaitGroup
 	defer pumping.Wait()
 	defer cancel()
+	if err := c.watch(c.want.config); err != nil {
+		return err
+	}
 	c.awaitHops(ctx, c.want)
+	c.awaitHealth(ctx)
 	if ctx.Err() != nil {
 		return nil
 	}
 	if err := c.reconcile(c.want); err != nil {
 		return fmt.Errorf("applying the configuration: %w", err)
 	}
+	c.announce(nil)
 	c.opts.Log.Info("configuration in force", "services", len(c.want.config.Services), "pools", len(c.want.config.Pools))
 	c.sweep()
 	pumping.Go(func() { c.newPump().run(ctx) })
@@ -131,6 +138,8 @@ func (c *Controller) loop(ctx context.Context) {
 		case <-c.opts.Hops.Changes():
 			c.hops = nil
 			c.refresh()
+		case <-c.healthChanges():
+			c.healthChanged()
 		case <-c.retryTimer.C:
 			c.hops = nil
 			c.refresh()

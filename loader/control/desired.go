@@ -17,6 +17,7 @@ type intent struct {
 	pools     map[string]int // name -> index into config.Pools
 	vips      map[string]int // VIP as written -> index into config.Services
 	overrides Overrides
+	health    verdicts
 }
 
 func newIntent(c lb.Config, o Overrides) intent {
@@ -68,6 +69,7 @@ func (d desired) pool(name string) *poolTable {
 type poolTable struct {
 	pool     lb.Pool
 	seed     uint64
+	panics   bool              // too much is down: health is ignored
 	backends []lb.BackendState // in the pool's order
 	table    lb.Table
 }
@@ -77,6 +79,7 @@ type poolTable struct {
 func derive(want intent, hops *hops, before desired) (desired, error) {
 	next := desired{want: want, hops: hops, pools: make([]*poolTable, len(want.config.Pools))}
 	touched := want.overrides.poolsBeside(before.want.overrides)
+	maps.Copy(touched, want.health.poolsBeside(before.want.health))
 	sameConfig := sameMemory(want.config.Pools, before.want.config.Pools) && want.config.Seed == before.want.config.Seed
 	for i, p := range want.config.Pools {
 		if sameConfig && hops == before.hops && !touched[p.Name] {
@@ -109,6 +112,9 @@ func (d desired) derivedState() lb.State {
 			tables[pool] = len(st.Tables)
 		}
 		st.Services[i].Table, st.Services[i].Backends = tables[pool]-1, d.pools[pool].backends
+		if s.VIP.Proto == lb.UDP {
+			st.Services[i].QUIC = d.pools[pool].pool.QUIC
+		}
 	}
 	return st
 }
@@ -116,7 +122,8 @@ func (d desired) derivedState() lb.State {
 // next is the pool's table after a change. It shares with t, which may be nil,
 // what is the same.
 func (t *poolTable) next(p lb.Pool, want intent, hops *hops) (*poolTable, error) {
-	pt := &poolTable{pool: p, seed: want.config.Seed, backends: backendsOf(p, want.overrides, hops)}
+	pt := &poolTable{pool: p, seed: want.config.Seed, panics: want.health.panics(p)}
+	pt.backends = backendsOf(p, want, pt.panics, hops)
 	if t != nil && equal(t.backends, pt.backends) {
 		pt.backends = t.backends
 	}
@@ -129,14 +136,15 @@ func (t *poolTable) next(p lb.Pool, want intent, hops *hops) (*poolTable, error)
 	return pt, err
 }
 
-func backendsOf(p lb.Pool, overrides Overrides, hops *hops) []lb.BackendState {
+func backendsOf(p lb.Pool, want intent, panics bool, hops *hops) []lb.BackendState {
 	all := make([]lb.BackendState, len(p.Backends))
 	for i, b := range p.Backends {
-		in := weight.Inputs{Configured: b.Weight}
-		if o, ok := overrides[Ref{p.Name, b.Endpoint()}]; ok {
+		r := Ref{p.Name, b.Endpoint()}
+		in := weight.Inputs{Configured: b.Weight, Factors: want.health.factors(r, panics)}
+		if o, ok := want.overrides[r]; ok {
 			in.Override = &o
 		}
-		all[i] = lb.BackendState{Endpoint: b.Endpoint(), Effective: weight.Effective(in), Hop: hops.known[b.Addr]}
+		all[i] = lb.BackendState{Endpoint: b.Endpoint(), Effective: weight.Effective(in), Hop: hops.known[b.Addr], ServerID: b.ServerID}
 	}
 	return all
 }
@@ -164,7 +172,7 @@ func sameMemory[T any](a, b []T) bool {
 // sameState is cheap for states that derive made one from the other.
 func sameState(a, b lb.State) bool {
 	return slices.EqualFunc(a.Services, b.Services, func(x, y lb.ServiceState) bool {
-		return x.Service == y.Service && x.Table == y.Table && equal(x.Backends, y.Backends)
+		return x.Service == y.Service && x.Table == y.Table && x.QUIC == y.QUIC && equal(x.Backends, y.Backends)
 	}) && slices.EqualFunc(a.Tables, b.Tables, func(x, y lb.Table) bool {
 		return x.Algorithm == y.Algorithm && equal(x.Slots, y.Slots)
 	})

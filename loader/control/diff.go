@@ -14,6 +14,7 @@ const (
 	KindConfig  = "config"  // a configuration was loaded or refused
 	KindBackend = "backend" // a backend came, went, or changed weight
 	KindTable   = "table"   // the table that backends are picked from changed
+	KindPool    = "pool"    // so much of a pool is down that health is ignored, or no longer
 	KindApply   = "apply"   // the data plane refused a change, or recovered
 	KindLost    = "lost"    // a listener was too slow
 )
@@ -29,6 +30,7 @@ func changes(before, next desired) []lb.Event {
 		if now == nil {
 			now = &poolTable{}
 		}
+		all = append(all, panicChange(name, old, now)...)
 		all = append(all, backendChanges(name, old, now)...)
 		all = append(all, tableChange(name, old, now)...)
 	}
@@ -51,6 +53,17 @@ func changedPools(before, next desired) []string {
 	}
 	slices.Sort(names)
 	return names
+}
+
+func panicChange(pool string, old, now *poolTable) []lb.Event {
+	switch {
+	case now.panics && !old.panics:
+		return []lb.Event{{Kind: KindPool, Reason: "panic",
+			Message: "pool " + pool + ": less than half of its weight is up; health is ignored, new flows go to all"}}
+	case old.panics && !now.panics:
+		return []lb.Event{{Kind: KindPool, Reason: "recovered", Message: "pool " + pool + ": health counts again"}}
+	}
+	return nil
 }
 
 func backendChanges(pool string, old, now *poolTable) []lb.Event {

@@ -1,5 +1,5 @@
 // Package control keeps the data plane equal to what shall be: configuration,
-// overrides and (later) health, joined into one State that it applies again
+// overrides and health, joined into one State that it applies again
 // whenever any of them changes.
 package control
 
@@ -7,6 +7,7 @@ import (
 	"context"
 	"net/netip"
 
+	"weir/loader/health"
 	"weir/loader/lb"
 )
 
@@ -54,4 +55,15 @@ type HopResolver interface {
 	// Probe asks the kernel to find the neighbour of a client that replies
 	// could not be sent to.
 	Probe(netip.Addr)
+}
+
+// HealthChecker tells which backends are well. Its methods may be called from
+// any goroutine.
+type HealthChecker interface {
+	// Watch replaces what is checked. On an error all stays as it was.
+	Watch([]health.Target) error
+	// Changes gets a value, coalesced, whenever States may answer differently.
+	Changes() <-chan struct{}
+	States() map[health.Key]health.State
+	Status(health.Key) (health.Status, bool)
 }

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"weir/loader/health"
 	"weir/loader/lb"
 )
 
@@ -21,6 +22,12 @@ type Snapshot struct {
 
 // Hop is the next hop of a backend's address, zero if it is not known.
 func (s *Snapshot) Hop(a netip.Addr) lb.NextHop { return s.have.hops.known[a] }
+
+// Health is what checks say of a backend, and false if it is not checked.
+func (s *Snapshot) Health(r Ref) (health.State, bool) {
+	state, checked := s.have.want.health[r]
+	return state, checked
+}
 
 // Backends are a pool's backends as they are now, in the order of Config's.
 // The caller leaves them as they are.

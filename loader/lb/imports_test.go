@@ -23,12 +23,16 @@ type rule struct {
 // rules holds the directions of imports by tree; the longest that matches
 // counts. A package below a tree may import the others of its tree.
 var rules = map[string]rule{
-	"weir/bpf":              {},
-	"weir/loader/lb":        {stdOnly: true},
-	"weir/loader/table":     {imports: []string{"weir/loader/lb"}, stdOnly: true},
-	"weir/loader/weight":    {imports: []string{"weir/loader/lb"}, stdOnly: true},
+	"weir/bpf":           {},
+	"weir/loader/lb":     {stdOnly: true},
+	"weir/loader/table":  {imports: []string{"weir/loader/lb"}, stdOnly: true},
+	"weir/loader/weight": {imports: []string{"weir/loader/lb"}, stdOnly: true},
+	"weir/loader/weight/lab": {
+		imports: []string{"weir/loader/lb", "weir/loader/table", "weir/loader/weight"}, stdOnly: true,
+	},
 	"weir/loader/config":    {imports: []string{"weir/loader/lb", "weir/loader/table"}},
 	"weir/loader/nexthop":   {imports: []string{"weir/loader/lb"}},
+	"weir/loader/health":    {imports: []string{"weir/loader/lb"}},
 	"weir/loader/netlab":    {imports: []string{"weir/loader/lb"}},
 	"weir/loader/dataplane": {imports: []string{"weir/bpf", "weir/loader/lb", "weir/loader/table"}},
 	"weir/loader/dataplane/l4bench": {imports: []string{
@@ -37,7 +41,7 @@ var rules = map[string]rule{
 	"weir/loader/control": {imports: []string{
 		"weir/loader/lb", "weir/loader/config", "weir/loader/table", "weir/loader/health", "weir/loader/weight",
 	}},
-	"weir/loader/api":        {imports: []string{"weir/loader/lb", "weir/loader/control"}},
+	"weir/loader/api":        {imports: []string{"weir/loader/lb", "weir/loader/control", "weir/loader/health"}},
 	"weir/loader/api/client": {imports: []string{"weir/loader/lb", "weir/loader/api/wire"}},
 	"weir/loader/api/wire":   {imports: []string{"weir/loader/lb"}, stdOnly: true},
 	"weir/agent":             {imports: []string{"weir/bpf/decap", "weir/loader/lb"}},

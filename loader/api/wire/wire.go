@@ -83,6 +83,7 @@ type Services struct {
 const (
 	StateReady   = "ready"   // gets new flows
 	StateDrained = "drained" // weight 0: its flows finish
+	StateDown    = "down"    // its health check fails: gets new flows only if most of the pool is down
 	StateRetired = "retired" // out of the configuration: its flows finish
 )
 
