@@ -1,32 +1,26 @@
-// Package weight turns what is known about a backend into its effective
-// weight. It is pure: same inputs, same weight.
+// Package weight turns what is known about the backends of a pool into their
+// effective weights:
+//
+//	effective = configured or override × health × slow start × resources
+//
+// It is pure: no clock, no goroutines, no I/O. Time is passed in, and the same
+// calls at the same times give the same weights. A Pool holds what must be
+// remembered between two looks; it is for one goroutine at a time.
 package weight
 
 import (
 	"math"
-	"strconv"
 
 	"weir/loader/lb"
 )
 
-// Override is what an operator put in place of a configured weight. Drain
-// keeps no weight: a backend made ready again has its configured one.
-type Override struct {
-	Drain  bool
-	Weight lb.Weight
-}
-
-func (o Override) String() string {
-	if o.Drain {
-		return "drain"
-	}
-	return "weight " + strconv.Itoa(int(o.Weight))
-}
-
 // Factor scales a weight: 1 changes nothing, 0 takes no new flows. Values
-// outside [0, 1] and NaN are refused by clamping, so that no source of factors
-// can raise a backend above what was asked for.
+// outside [0, MaxFactor] and NaN are refused by clamping, so that no source of
+// factors can raise a backend further above what was asked for.
 type Factor float64
+
+// MaxFactor is how far above its configured weight a backend can get.
+const MaxFactor = 2
 
 // Inputs are all that decides one backend's effective weight.
 type Inputs struct {
@@ -39,7 +33,7 @@ type Inputs struct {
 // nearest. Rounding never drains a backend: only a base or a factor of 0
 // gives 0.
 func Effective(in Inputs) lb.EffectiveWeight {
-	w := float64(base(in)) * float64(lb.EffectiveUnit)
+	w := float64(in.base()) * float64(lb.EffectiveUnit)
 	for _, f := range in.Factors {
 		w *= f.clamped()
 	}
@@ -49,7 +43,7 @@ func Effective(in Inputs) lb.EffectiveWeight {
 	return max(1, lb.EffectiveWeight(math.Round(w)))
 }
 
-func base(in Inputs) lb.Weight {
+func (in Inputs) base() lb.Weight {
 	switch {
 	case in.Override == nil:
 		return in.Configured
@@ -63,5 +57,5 @@ func (f Factor) clamped() float64 {
 	if !(f > 0) { // NaN too
 		return 0
 	}
-	return math.Min(float64(f), 1)
+	return math.Min(float64(f), MaxFactor)
 }
