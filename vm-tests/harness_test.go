@@ -30,13 +30,13 @@ func TestHarness(t *testing.T) {
 		{fault: "None", err: "no test was run"},
 	} {
 		t.Run(c.fault, func(t *testing.T) {
-			s := suite{run: "^TestFault" + c.fault + "$", limit: cmp.Or(c.limit, 2*time.Minute)}
-			report, out, err := s.boot(t.Context(), machine)
-			if (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
+			s := suite{tests: "^TestFault" + c.fault + "$", limit: cmp.Or(c.limit, 2*time.Minute)}
+			r := s.boot(t.Context(), machine)
+			if err := r.err; (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
 				t.Errorf("error %v, want %q", err, c.err)
 			}
-			words := lastWords(report, out)
-			for _, test := range report.Tests {
+			words := lastWords(r.report, r.out)
+			for _, test := range r.report.Tests {
 				words += strings.Join(test.Output, "\n")
 				if test.Outcome != c.outcome {
 					t.Errorf("outcome %s, want %s", test.Outcome, c.outcome)

@@ -20,22 +20,28 @@ const flavour = "cloud-amd64"
 type suite struct {
 	name  string
 	pkg   string // whose tests; empty: package suites
-	run   string // pattern of tests
+	tests string // pattern
 	skip  string // pattern of tests to leave out
 	smoke bool   // one of the short ones; the others run all
+	whole bool   // a test that is skipped has failed: machines have what it needs
 	nics  []qemu.NIC
 	limit time.Duration // from power on to power off, without KVM
 }
 
 func suites() []suite {
 	return []suite{
-		{name: "smoke", smoke: true, run: "^(TestVerifier|TestAttach|TestDemo)", nics: nics(), limit: 5 * time.Minute},
-		{name: "verifier", run: "^(TestVerifier|TestAttach)", nics: nics(), limit: 3 * time.Minute},
-		{name: "demo", run: "^TestDemo", limit: 8 * time.Minute},
-		{name: "packets", pkg: "weir/bpf", run: "^Test", limit: 10 * time.Minute},
-		{name: "dataplane", pkg: "weir/loader/dataplane", run: "^Test", limit: 10 * time.Minute},
-		{name: "nexthop", pkg: "weir/loader/nexthop", run: "^Test", limit: 5 * time.Minute},
-		{name: "e2e", pkg: "weir/cmd/weir/e2e", run: "^(TestUDP|TestNonVIP|TestUnload)$", limit: 15 * time.Minute},
+		{name: "smoke", smoke: true, tests: "^(TestVerifier|TestAttach|TestDemo)", nics: nics(), limit: 5 * time.Minute},
+		{name: "verifier", tests: "^(TestVerifier|TestAttach)", nics: nics(), limit: 3 * time.Minute},
+		{name: "demo", tests: "^TestDemo", limit: 8 * time.Minute},
+		{name: "packets", pkg: "weir/bpf", tests: "^Test", limit: 10 * time.Minute},
+		{name: "dataplane", pkg: "weir/loader/dataplane", tests: "^Test", limit: 10 * time.Minute},
+		{name: "decap", pkg: "weir/bpf/decap", tests: "^Test", limit: 5 * time.Minute},
+		{name: "agent", pkg: "weir/agent/dsr", tests: "^Test", limit: 5 * time.Minute},
+		{name: "tunnels", pkg: "weir/agent/e2e", tests: "^Test", whole: true, limit: 10 * time.Minute},
+		{name: "carry", pkg: "weir/cmd/weir/carry", tests: "^Test", whole: true, limit: 15 * time.Minute},
+		{name: "nexthop", pkg: "weir/loader/nexthop", tests: "^Test", limit: 5 * time.Minute},
+		{name: "upgrade", pkg: "weir/cmd/weir/e2e", tests: "^(TestKill|TestRestarts)$", whole: true, limit: 10 * time.Minute},
+		{name: "e2e", pkg: "weir/cmd/weir/e2e", tests: "^(TestUDP|TestNonVIP|TestUnload)$", limit: 15 * time.Minute},
 	}
 }
 
@@ -56,12 +62,18 @@ const (
 	memoryMiB = 1024
 )
 
-// boot runs a suite's tests in a machine of its own. The error says why the
-// run as a whole is worth nothing; the tests in the report may have failed
-// either way.
-func (s suite) boot(ctx context.Context, m qemu.Machine) (results.Report, qemu.Output, error) {
+// run is what came of a machine. The error says why it is worth nothing as a
+// whole; the tests in the report may have failed either way.
+type run struct {
+	report results.Report
+	out    qemu.Output
+	err    error
+}
+
+// boot runs a suite's tests in a machine of its own.
+func (s suite) boot(ctx context.Context, m qemu.Machine) run {
 	m.CPUs, m.MemoryMiB, m.NICs = cpus, memoryMiB, s.nics
-	m.Args = []string{"-test.v=test2json", "-test.run=" + s.run}
+	m.Args = []string{"-test.v=test2json", "-test.run=" + s.tests}
 	if s.smoke {
 		m.Args = append(m.Args, "-test.short")
 	}
@@ -71,9 +83,9 @@ func (s suite) boot(ctx context.Context, m qemu.Machine) (results.Report, qemu.O
 	ctx, cancel := context.WithTimeout(ctx, s.limit)
 	defer cancel()
 	out, err := m.Run(ctx)
-	report := results.Parse(out.Results)
+	r := run{results.Parse(out.Results), out, err}
 	if err == nil {
-		err = report.Err()
+		r.err = r.report.Err()
 	}
-	return report, out, err
+	return r
 }

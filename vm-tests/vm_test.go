@@ -138,29 +138,39 @@ func TestVM(t *testing.T) {
 					continue
 				}
 				t.Run(s.name, func(t *testing.T) {
-					report, out, err := s.boot(t.Context(), l.machine(t, system, s.name, s.pkg))
-					t.Logf("machine: %.1f s", out.Elapsed.Seconds())
-					replay(t, report.Tests)
-					if err != nil {
-						t.Errorf("%v\n%s", err, lastWords(report, out))
-					}
+					r := s.boot(t.Context(), l.machine(t, system, s.name, s.pkg))
+					r.show(t, s.whole)
 				})
+			}
+			if os.Getenv(selectEnv) == "all" {
+				t.Run("across", func(t *testing.T) { l.across(t, system) })
 			}
 		})
 	}
 }
 
-// replay shows tests as if they had run here.
-func replay(t *testing.T, tests []*results.Test) {
+// show makes a run's tests this one's.
+func (r run) show(t *testing.T, whole bool) {
+	t.Helper()
+	t.Logf("machine: %.1f s", r.out.Elapsed.Seconds())
+	replay(t, r.report.Tests, whole)
+	if r.err != nil {
+		t.Errorf("%v\n%s", r.err, lastWords(r.report, r.out))
+	}
+}
+
+// replay shows tests as if they had run here. If the run was to be whole, none
+// may have been skipped.
+func replay(t *testing.T, tests []*results.Test, whole bool) {
 	for _, test := range tests {
 		t.Run(test.Name, func(t *testing.T) {
 			if len(test.Output) > 0 {
 				t.Logf("%.2f s in the machine\n%s", test.Elapsed.Seconds(), strings.Join(test.Output, "\n"))
 			}
-			replay(t, test.Subs)
-			switch test.Outcome {
-			case results.Pass:
-			case results.Skip:
+			replay(t, test.Subs, whole)
+			switch {
+			case test.Outcome == results.Pass:
+			case test.Outcome == results.Skip && !whole:
 				t.SkipNow()
 			default:
 				t.Errorf("%s in the machine", test.Outcome)

@@ -38,13 +38,14 @@ func TestFindAccel(t *testing.T) {
 func TestArgs(t *testing.T) {
 	m := Machine{
 		Accel: TCG, Kernel: "/k", Initrd: "/i", Args: []string{"-test.run=^TestA"}, CPUs: 2, MemoryMiB: 1024, Dir: "/d",
-		NICs: []NIC{{Hub: 3, Queues: 1}, {Tap: "tap9", Queues: 4}},
+		NICs: []NIC{{Hub: 3, Queues: 1}, {Tap: "tap9", Queues: 4}, {Wire: "/w", End: 1, Queues: 1, Number: 20}},
 	}
 	all := strings.Join(m.args(), " ")
 	for _, want := range []string{
 		"-accel tcg", "-smp 2 -m 1024", "-kernel /k -initrd /i", " -- -test.run=^TestA -serial file:/d/console.log -serial file:/d/results.log",
 		"-netdev hubport,id=net0,hubid=3 -device virtio-net-pci,netdev=net0,mac=02:77:65:69:56:00,",
 		"-netdev tap,id=net1,ifname=tap9,script=no,downscript=no,queues=4 -device virtio-net-pci,netdev=net1,mac=02:77:65:69:56:01,",
+		"-netdev dgram,id=net2,local.type=unix,local.path=/w.1,remote.type=unix,remote.path=/w.0 -device virtio-net-pci,netdev=net2,mac=02:77:65:69:56:14,",
 		"guest_tso4=off", ",mq=on,vectors=10",
 	} {
 		if !strings.Contains(all, want) {

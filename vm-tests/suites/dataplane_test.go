@@ -25,6 +25,8 @@ func config(interfaces ...string) lb.Config {
 		PinDir:     pinDir,
 		Limits:     lb.Limits{Services: 1024, Backends: 4096, Flows: 1_000_000, TableEntries: 1 << 20},
 		Timeouts:   lb.Timeouts{Embryonic: 30 * time.Second, Established: 15 * time.Minute, Closing: time.Minute, UDP: time.Minute},
+		Tunnel:     lb.Tunnel{GUEPort: 6080, Source4: netip.MustParsePrefix("172.16.0.0/16"), Source6: netip.MustParsePrefix("100::/64")},
+		SNAT:       lb.SNATSources{Source4: []netip.Addr{netip.MustParseAddr("10.0.0.5")}},
 	}
 }
 
@@ -65,20 +67,21 @@ func accepted(t *testing.T, err error) {
 // every feature, with one backend behind hop.
 func everyMode(hop lb.NextHop) lb.State {
 	s := lb.State{Tables: []lb.Table{{Algorithm: lb.Maglev, Slots: []uint32{0}}}}
-	for i, forward := range []lb.Forward{lb.DSR, lb.NAT} {
-		s.Services = append(s.Services, lb.ServiceState{
-			Service: lb.Service{
-				Name:    forward.String(),
-				VIP:     lb.VIP{Addr: vip, Port: uint16(80 + i), Proto: lb.TCP},
-				Forward: forward,
-				Pool:    "web",
-			},
-			Backends: []lb.BackendState{{
+	for i, forward := range []lb.Forward{lb.DSR, lb.NAT, lb.SNAT, lb.IPIP, lb.GUE, lb.L7} {
+		service := lb.ServiceState{Service: lb.Service{
+			Name:    forward.String(),
+			VIP:     lb.VIP{Addr: vip, Port: uint16(80 + i), Proto: lb.TCP},
+			Forward: forward,
+		}}
+		if forward != lb.L7 {
+			service.Service.Pool = "web"
+			service.Backends = []lb.BackendState{{
 				Endpoint:  netip.AddrPortFrom(backend, uint16(80+i)),
 				Effective: lb.EffectiveUnit,
 				Hop:       hop,
-			}},
-		})
+			}}
+		}
+		s.Services = append(s.Services, service)
 	}
 	return s
 }

@@ -15,15 +15,12 @@ import (
 // TestDemo: the real daemon carries real HTTP, not one request fails, and each
 // backend gets its share. A short run takes one combination.
 func TestDemo(t *testing.T) {
-	for _, c := range []struct {
-		forward lb.Forward
-		family  int
-	}{{lb.NAT, 4}, {lb.NAT, 6}, {lb.DSR, 4}, {lb.DSR, 6}} {
-		t.Run(fmt.Sprintf("%s-%d", c.forward, c.family), func(t *testing.T) {
-			demo(t, c.forward, c.family)
-		})
-		if testing.Short() {
-			return
+	for _, forward := range []lb.Forward{lb.NAT, lb.SNAT, lb.DSR, lb.IPIP, lb.GUE} {
+		for _, family := range []int{4, 6} {
+			t.Run(fmt.Sprintf("%s-%d", forward, family), func(t *testing.T) { demo(t, forward, family) })
+			if testing.Short() {
+				return
+			}
 		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"weir/loader/api"
 	"weir/loader/config"
 	"weir/loader/control"
+	"weir/loader/health"
 	"weir/loader/lb"
 )
 
@@ -71,8 +72,9 @@ func (o Options) run(ctx context.Context) error {
 		return err
 	}
 	defer o.removePID()
+	checks := health.NewSet(health.Options{})
 	controller := control.New(control.Options{
-		Config: cfg, Overrides: overrides, DataPlane: kernel.Data, Hops: kernel.Hops, Load: o.load, Log: o.Log,
+		Config: cfg, Overrides: overrides, DataPlane: kernel.Data, Hops: kernel.Hops, Health: checks, Load: o.load, Log: o.Log,
 	})
 	server := api.New(api.Options{
 		Control: controller, DataPlane: kernel.Data, Version: o.Version, ConfigFile: o.ConfigFile, Log: o.Log,
@@ -80,6 +82,7 @@ func (o Options) run(ctx context.Context) error {
 	o.Log.Info("starting", "version", o.Version, "config", o.ConfigFile, "socket", cfg.Socket)
 	err = together(ctx,
 		kernel.Run,
+		checks.Run,
 		controller.Run,
 		func(ctx context.Context) error { return server.Serve(ctx, listener) },
 		func(ctx context.Context) error { return o.followReloads(ctx, controller) },

@@ -43,6 +43,25 @@ func (c *connection) get(path string) (*http.Response, error) {
 	if _, err := fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: weir\r\n\r\n", path); err != nil {
 		return nil, fmt.Errorf("sending the request: %w", err)
 	}
+	return c.response()
+}
+
+// post sends so many bytes.
+func (c *connection) post(path string, body io.Reader, length int64) (*http.Response, error) {
+	if err := c.SetDeadline(time.Now().Add(requestTimeout)); err != nil {
+		return nil, err
+	}
+	_, err := fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: weir\r\nContent-Length: %d\r\n\r\n", path, length)
+	if err == nil {
+		_, err = io.CopyN(c, body, length)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("sending the request: %w", err)
+	}
+	return c.response()
+}
+
+func (c *connection) response() (*http.Response, error) {
 	resp, err := http.ReadResponse(c.reader, nil)
 	if err != nil {
 		return nil, fmt.Errorf("reading the response: %w", err)

@@ -40,13 +40,16 @@ func defaultSettings() settings {
 	}
 }
 
-// configuration is one service and its pool.
+// configuration is one service and its pool; with both, a second service has
+// the VIP's address and port over UDP.
 type configuration struct {
 	settings  settings
 	algorithm string
 	forward   lb.Forward
 	vip       lb.VIP
+	both      bool
 	backends  []lb.Backend
+	health    string // of the pool, as YAML; empty: none
 }
 
 func (c configuration) text() string {
@@ -54,11 +57,22 @@ func (c configuration) text() string {
 	for _, key := range slices.Sorted(maps.Keys(c.settings)) {
 		fmt.Fprintf(&b, "%s: %s\n", key, c.settings[key])
 	}
-	fmt.Fprintf(&b, "pools:\n  - name: %s\n    algorithm: %s\n    backends:\n", poolName, c.algorithm)
-	for _, x := range c.backends {
-		fmt.Fprintf(&b, "      - {address: %q, weight: %d}\n", x.Endpoint(), x.Weight)
+	pool := ""
+	if c.forward != lb.L7 {
+		pool = ", pool: " + poolName
+		fmt.Fprintf(&b, "pools:\n  - name: %s\n    algorithm: %s\n", poolName, c.algorithm)
+		if c.health != "" {
+			fmt.Fprintf(&b, "    health: %s\n", c.health)
+		}
+		b.WriteString("    backends:\n")
+		for _, x := range c.backends {
+			fmt.Fprintf(&b, "      - {address: %q, weight: %d}\n", x.Endpoint(), x.Weight)
+		}
 	}
-	fmt.Fprintf(&b, "services:\n  - {name: %s, vip: %q, forward: %s, pool: %s}\n", service, c.vip, c.forward, poolName)
+	fmt.Fprintf(&b, "services:\n  - {name: %s, vip: %q, forward: %s%s}\n", service, c.vip, c.forward, pool)
+	if c.both {
+		fmt.Fprintf(&b, "  - {name: %s-udp, vip: %q, forward: %s%s}\n", service, lb.VIP{Addr: c.vip.Addr, Port: c.vip.Port, Proto: lb.UDP}, c.forward, pool)
+	}
 	return b.String()
 }
 

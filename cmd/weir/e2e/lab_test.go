@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"syscall"
 	"testing"
@@ -15,9 +16,22 @@ import (
 type plan struct {
 	forward   lb.Forward
 	family    int
+	backends  int // family of the backends' addresses, if a tunnel changes it
 	proto     lb.Proto
+	both      bool // UDP on the same VIP, too
 	algorithm string
 	weights   []lb.Weight
+	settings  settings // on top of the usual ones
+}
+
+// network is what the lab's hosts and links have to be. Without backends (l7)
+// it is that of any other mode.
+func (p plan) network() netlab.Options {
+	o := netlab.Options{Prefix: prefix, Backends: len(p.weights), Forward: p.forward, Family: p.family, BackendFamily: p.backends}
+	if p.forward == lb.L7 {
+		o.Forward = lb.NAT
+	}
+	return o
 }
 
 func (p plan) withDefaults() plan {
@@ -41,7 +55,14 @@ func (p plan) withDefaults() plan {
 
 func (p plan) String() string {
 	p = p.withDefaults()
-	return fmt.Sprintf("%s-v%d-%s-%s", p.forward, p.family, p.proto, p.algorithm)
+	name := fmt.Sprintf("%s-v%d", p.forward, p.family)
+	if p.backends != 0 {
+		name += fmt.Sprintf("-in-v%d", p.backends)
+	}
+	if !p.both {
+		name += "-" + p.proto.String()
+	}
+	return name + "-" + p.algorithm
 }
 
 // lab is a network with servers in it; start adds the daemon.
@@ -56,20 +77,18 @@ type lab struct {
 func newLab(t *testing.T, p plan) *lab {
 	t.Helper()
 	p = p.withDefaults()
-	topo, err := netlab.New(netlab.Options{Prefix: prefix, Backends: len(p.weights), Forward: p.forward, Family: p.family})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := topo.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	topo := newNetwork(t, p)
 	l := &lab{Topology: topo, config: configuration{
-		settings: defaultSettings(), algorithm: p.algorithm, forward: p.forward,
-		vip: lb.VIP{Addr: topo.VIP, Port: 80, Proto: p.proto},
+		settings: defaultSettings().with(p.settings), algorithm: p.algorithm, forward: p.forward,
+		vip: lb.VIP{Addr: topo.VIP, Port: 80, Proto: p.proto}, both: p.both,
 	}}
-	for i, host := range topo.Backends {
+	if topo.SourceAddr.IsValid() {
+		l.config.settings["snat"] = fmt.Sprintf("{addresses: [%q]}", topo.SourceAddr)
+	}
+	if p.forward.Tunnel() {
+		startAgents(t, topo)
+	}
+	for i, host := range serving(t, topo, p.forward) {
 		s := newServer(t, host, l.config)
 		l.servers = append(l.servers, s)
 		l.config.backends = append(l.config.backends, lb.Backend{Addr: s.endpoint.Addr(), Port: s.endpoint.Port(), Weight: p.weights[i]})
@@ -85,6 +104,33 @@ func newLab(t *testing.T, p plan) *lab {
 		}
 	})
 	return l
+}
+
+func newNetwork(t *testing.T, p plan) *netlab.Topology {
+	t.Helper()
+	topo, err := netlab.New(p.network())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := topo.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return topo
+}
+
+// serving are the hosts with servers on them: with l7 the balancer, which then
+// gets the VIP, else the backends.
+func serving(t *testing.T, topo *netlab.Topology, f lb.Forward) []netlab.Host {
+	t.Helper()
+	if f != lb.L7 {
+		return topo.Backends
+	}
+	if err := topo.Balancer.AddAddr("lo", netip.PrefixFrom(topo.VIP, topo.VIP.BitLen())); err != nil {
+		t.Fatal(err)
+	}
+	return []netlab.Host{{NS: topo.Balancer, Addr: topo.VIP}}
 }
 
 // start runs the daemon on the configuration and waits until it serves.

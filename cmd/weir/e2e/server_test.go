@@ -21,11 +21,15 @@ import (
 // so that nothing has to be believed.
 type server struct {
 	endpoint netip.AddrPort
-	accepted atomic.Uint64 // connections or, of UDP, datagrams
-	last     atomic.Int64  // when the last came, in ns of the epoch
+	accepted atomic.Uint64              // connections or, of UDP, datagrams
+	last     atomic.Int64               // when the last came, in ns of the epoch
+	peer     atomic.Pointer[netip.Addr] // whom it came from
+	refuse   atomic.Bool                // answer that it cannot serve
 }
 
-func (s *server) count() {
+func (s *server) count(from netip.AddrPort) {
+	peer := from.Addr().Unmap()
+	s.peer.Store(&peer)
 	s.last.Store(time.Now().UnixNano())
 	s.accepted.Add(1)
 }
@@ -39,23 +43,25 @@ func newServer(t *testing.T, h netlab.Host, c configuration) *server {
 	t.Helper()
 	s := &server{endpoint: netip.AddrPortFrom(h.Addr, backendPort(c))}
 	local := s.endpoint
-	if c.forward == lb.DSR {
+	if !c.forward.Translates() {
 		local = c.endpoint()
 	}
-	if c.vip.Proto == lb.UDP {
+	if c.both || c.vip.Proto == lb.UDP {
 		s.serveUDP(t, h.NS, local)
-		return s
 	}
-	s.serveHTTP(t, h.NS, local)
+	if c.both || c.vip.Proto == lb.TCP {
+		s.serveHTTP(t, h.NS, local)
+	}
 	return s
 }
 
-// backendPort: with DSR packets keep the client's destination port.
+// backendPort: unless addresses are rewritten, packets keep the client's
+// destination port.
 func backendPort(c configuration) uint16 {
-	if c.forward == lb.DSR {
-		return c.vip.Port
+	if c.forward.Translates() {
+		return c.vip.Port + 8000
 	}
-	return c.vip.Port + 8000
+	return c.vip.Port
 }
 
 func (s *server) serveHTTP(t *testing.T, ns *netlab.NS, local netip.AddrPort) {
@@ -65,11 +71,18 @@ func (s *server) serveHTTP(t *testing.T, ns *netlab.NS, local netip.AddrPort) {
 		t.Fatal(err)
 	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, s.name()) })
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		if s.refuse.Load() {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+		io.WriteString(w, s.name())
+	})
+	mux.HandleFunc("GET /count", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, s.name(), " ", r.FormValue("n")) })
 	mux.HandleFunc("GET /stream", s.stream)
-	srv := &http.Server{Handler: mux, ConnState: func(_ net.Conn, state http.ConnState) {
+	mux.HandleFunc("POST /check", check)
+	srv := &http.Server{Handler: mux, ConnState: func(c net.Conn, state http.ConnState) {
 		if state == http.StateNew {
-			s.count()
+			s.count(c.RemoteAddr().(*net.TCPAddr).AddrPort())
 		}
 	}}
 	background(t, func() error { return srv.Serve(listener) }, srv.Close)
@@ -92,7 +105,7 @@ func (s *server) echo(conn *net.UDPConn) error {
 		if err != nil {
 			return err
 		}
-		s.count()
+		s.count(from)
 		if _, err := conn.WriteToUDPAddrPort(append(buf[:n:n], s.name()...), from); err != nil {
 			return err
 		}
@@ -148,6 +161,13 @@ func (s *server) stream(w http.ResponseWriter, r *http.Request) {
 		case <-r.Context().Done():
 			return
 		}
+	}
+}
+
+// check answers whether the body is noise.
+func check(w http.ResponseWriter, r *http.Request) {
+	if err := checkNoise(r.Body, r.ContentLength); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
 	}
 }
 
