@@ -49,8 +49,10 @@ var rules = map[string]rule{
 	"weir/loader/doctor/host": {imports: []string{
 		"weir/loader/lb", "weir/loader/doctor", "weir/loader/dataplane", "weir/loader/nexthop",
 	}},
-	"weir/cmd":      {imports: []string{anything}},
-	"weir/vm-tests": {imports: []string{anything}},
+	"weir/l7/exchange": {stdOnly: true},
+	"weir/l7":          {imports: []string{"weir/loader/lb", "weir/loader/health", "weir/loader/weight", "weir/loader/table"}},
+	"weir/cmd":         {imports: []string{anything}},
+	"weir/vm-tests":    {imports: []string{anything}},
 }
 
 func TestImportsPointOneWay(t *testing.T) {

@@ -1,0 +1,123 @@
+package exchange
+
+import (
+	"io"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestNameOf(t *testing.T) {
+	for n := Other + 1; n < Names; n++ {
+		for _, text := range []string{n.String(), strings.ToLower(n.String()), strings.ToUpper(n.String())} {
+			if got := NameOf(text); got != n {
+				t.Errorf("NameOf(%q) = %v, want %v", text, got, n)
+			}
+		}
+	}
+	for _, text := range []string{"", "X", "Hos", "Hostt", "H\x0fst", "Accept-Encodinh", strings.Repeat("a", 100)} {
+		if got := NameOf([]byte(text)); got != Other {
+			t.Errorf("NameOf(%q) = %v, want none", text, got)
+		}
+	}
+	if Names > 64 {
+		t.Errorf("%d names do not fit the bits of Header.known", Names)
+	}
+}
+
+func header(lines ...string) *Header {
+	h := &Header{}
+	for _, line := range lines {
+		name, value, _ := strings.Cut(line, ": ")
+		h.Add(name, []byte(value))
+	}
+	return h
+}
+
+func lines(h *Header) (all []string) {
+	for _, f := range h.Fields() {
+		all = append(all, string(f.Text)+": "+string(f.Value))
+	}
+	return all
+}
+
+func TestHeader(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		do   func(*Header)
+		want []string
+	}{
+		{"add", func(h *Header) { h.Add("X-B", []byte("4")) }, []string{"Vary: 1", "X-A: 2", "vary: 3", "X-B: 4"}},
+		{"add known", func(h *Header) { h.AddKnown(Age, []byte("4")) }, []string{"Vary: 1", "X-A: 2", "vary: 3", "Age: 4"}},
+		{"set", func(h *Header) { h.Set("x-a", []byte("4")) }, []string{"Vary: 1", "vary: 3", "x-a: 4"}},
+		{"set known", func(h *Header) { h.SetKnown(Vary, []byte("4")) }, []string{"X-A: 2", "Vary: 4"}},
+		{"delete", func(h *Header) { h.Del("VARY") }, []string{"X-A: 2"}},
+		{"delete other", func(h *Header) { h.Del("x-A") }, []string{"Vary: 1", "vary: 3"}},
+		{"delete none", func(h *Header) { h.Del("Age"); h.Del("X-B") }, []string{"Vary: 1", "X-A: 2", "vary: 3"}},
+		{"reset", (*Header).Reset, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h := header("Vary: 1", "X-A: 2", "vary: 3")
+			c.do(h)
+			if got := lines(h); !slices.Equal(got, c.want) {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+			for n := Other + 1; n < Names; n++ {
+				if h.Has(n) != (h.Count(n) > 0) {
+					t.Errorf("Has(%v) is %v, there are %d", n, h.Has(n), h.Count(n))
+				}
+			}
+		})
+	}
+}
+
+func TestHeaderGet(t *testing.T) {
+	h := header("Vary: 1", "X-A: 2", "vary: 3", "x-a: 4")
+	if got := string(h.Get(Vary)); got != "1" {
+		t.Errorf("first Vary %q", got)
+	}
+	if h.Get(Age) != nil || h.GetText("X-B") != nil || string(h.GetText("x-A")) != "2" {
+		t.Error("wrong field found")
+	}
+	var all []string
+	for v := range h.Values("X-a") {
+		all = append(all, string(v))
+	}
+	if !slices.Equal(all, []string{"2", "4"}) {
+		t.Errorf("values of X-A: %q", all)
+	}
+}
+
+func TestExchangeEnds(t *testing.T) {
+	var order []string
+	x := &Exchange{}
+	x.Request.Body = closed{&order, "request"}
+	x.Fail(502, "no backend")
+	x.After(func() { order = append(order, "first") })
+	x.After(func() { order = append(order, "second") })
+	body, err := io.ReadAll(x.Response.Body)
+	if err != nil || string(body) != "502 Bad Gateway\n" || x.Response.Length != int64(len(body)) {
+		t.Errorf("body %q of %d, %v", body, x.Response.Length, err)
+	}
+	x.End()
+	x.End()
+	if want := []string{"second", "first", "request", "request"}; !slices.Equal(order, want) {
+		t.Errorf("order %q, want %q", order, want)
+	}
+	x.Reset()
+	if x.Response.Status != 0 || x.Response.Header.Len() != 0 || x.Failure != "" || x.Request.Body != nil {
+		t.Errorf("after Reset: %+v", x)
+	}
+}
+
+type closed struct {
+	order *[]string
+	name  string
+}
+
+func (c closed) Read([]byte) (int, error) { return 0, io.EOF }
+
+func (c closed) Close() error {
+	*c.order = append(*c.order, c.name)
+	return nil
+}
