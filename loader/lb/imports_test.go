@@ -45,6 +45,7 @@ var rules = map[string]rule{
 	"weir/loader/api/client": {imports: []string{"weir/loader/lb", "weir/loader/api/wire"}},
 	"weir/loader/api/wire":   {imports: []string{"weir/loader/lb"}, stdOnly: true},
 	"weir/agent":             {imports: []string{"weir/bpf/decap", "weir/loader/lb"}},
+	"weir/agent/report":      {stdOnly: true},
 	"weir/loader/doctor":     {imports: []string{"weir/loader/lb", "weir/loader/config", "weir/loader/api/wire"}},
 	"weir/loader/doctor/host": {imports: []string{
 		"weir/loader/lb", "weir/loader/doctor", "weir/loader/dataplane", "weir/loader/nexthop",
