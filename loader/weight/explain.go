@@ -59,17 +59,27 @@ func (p *Pool) healthPart(now time.Time, m *member) Part {
 		part.Age = now.Sub(m.healthSince)
 	}
 	switch {
-	case m.usable && m.health.Up:
+	case m.well():
 		part.Why = "up"
 	case m.usable:
-		part.Why = "down, but too much of the pool is: " + p.panicWhy
+		part.Why = m.unwell() + ", but too much of the pool is: " + p.panicWhy
 	default:
-		part.Value, part.Why = 0, "down"
+		part.Value, part.Why = 0, m.unwell()
 	}
 	return part
 }
 
-func (m *member) slowPart(now time.Time, s Settings) Part {
+func (m *member) unwell() string {
+	switch {
+	case m.health.Pending:
+		return "not checked yet"
+	case !m.health.Up:
+		return "down"
+	}
+	return "its agent says " + m.out
+}
+
+func (m *member) slowPart(now time.Time, s lb.Law) Part {
 	part := Part{Name: "slow start", Value: m.slow, Why: "not starting"}
 	if m.slow < 1 {
 		part.Age = now.Sub(m.slowFrom)
@@ -79,9 +89,9 @@ func (m *member) slowPart(now time.Time, s Settings) Part {
 }
 
 func (m *member) resourcePart(now time.Time) Part {
-	part := Part{Name: "resources", Value: m.resources, Input: m.input, Why: m.why}
-	if !m.reported.IsZero() {
-		part.Age = now.Sub(m.reported)
+	part := Part{Name: "resources", Value: m.resources, Why: m.why}
+	if m.signals != nil && !m.reported.IsZero() {
+		part.Input, part.Age = m.input, now.Sub(m.reported)
 	}
 	return part
 }
