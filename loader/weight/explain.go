@@ -29,20 +29,36 @@ type Explanation struct {
 
 // Explain says how a backend's weight came about; false if it is not in the pool.
 func (p *Pool) Explain(now time.Time, endpoint netip.AddrPort) (Explanation, bool) {
-	i, ok := p.slots[endpoint]
-	if !ok {
+	m := p.member(endpoint)
+	if m == nil {
 		return Explanation{}, false
 	}
-	m, sum := p.members[i], lb.EffectiveWeight(0)
-	for _, w := range p.Weights() {
-		sum += w
+	return p.explain(now, m, p.sum()), true
+}
+
+// ExplainAll is Explain for each backend, in their order.
+func (p *Pool) ExplainAll(now time.Time) []Explanation {
+	all, sum := make([]Explanation, len(p.members)), p.sum()
+	for i, m := range p.members {
+		all[i] = p.explain(now, m, sum)
 	}
-	e := Explanation{Endpoint: endpoint, Effective: m.effective(), Target: m.target()}
+	return all
+}
+
+func (p *Pool) sum() (sum lb.EffectiveWeight) {
+	for _, m := range p.members {
+		sum += m.effective()
+	}
+	return sum
+}
+
+func (p *Pool) explain(now time.Time, m *member, sum lb.EffectiveWeight) Explanation {
+	e := Explanation{Endpoint: m.Endpoint, Effective: m.effective(), Target: m.target()}
 	if sum > 0 {
 		e.Share = float64(e.Effective) / float64(sum)
 	}
 	e.Parts = []Part{m.configuredPart(now), p.healthPart(now, m), m.slowPart(now, p.settings), m.resourcePart(now), p.limitsPart(m)}
-	return e, true
+	return e
 }
 
 func (m *member) configuredPart(now time.Time) Part {

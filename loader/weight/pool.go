@@ -192,7 +192,7 @@ func (p *Pool) member(endpoint netip.AddrPort) *member {
 // pool it is ignored. What changes, changes at the next Step.
 func (p *Pool) SetHealth(now time.Time, endpoint netip.AddrPort, h Health) {
 	m := p.member(endpoint)
-	if m == nil {
+	if m == nil || h == m.health {
 		return
 	}
 	if h.Up != m.health.Up || m.healthSince.IsZero() {
