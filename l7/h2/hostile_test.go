@@ -13,6 +13,7 @@ import (
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 
+	"weir/l7/endtest"
 	"weir/l7/exchange"
 )
 
@@ -155,7 +156,7 @@ func TestFloods(t *testing.T) {
 				defer close(flooded)
 				c.flood(t, r)
 			}()
-			answer, _, err := ask(t, client(t, good), "GET", "/", nil)
+			answer, _, err := endtest.Ask(t, client(t, good), "GET", "/", nil)
 			if err != nil || answer.StatusCode != 204 {
 				t.Errorf("good client meanwhile: %v", err)
 			}

@@ -9,11 +9,20 @@ import (
 // body is the body of a request.
 type body struct {
 	r       *http.Request
+	first   []byte // read already
 	trailer exchange.Header
 }
 
-func (b *body) Read(p []byte) (int, error) { return b.r.Body.Read(p) }
-func (b *body) Close() error               { return b.r.Body.Close() }
+func (b *body) Read(p []byte) (int, error) {
+	if len(b.first) == 0 || len(p) == 0 {
+		return b.r.Body.Read(p)
+	}
+	n := copy(p, b.first)
+	b.first = b.first[n:]
+	return n, nil
+}
+
+func (b *body) Close() error { return b.r.Body.Close() }
 
 // Trailer implements exchange.Trailered.
 func (b *body) Trailer() *exchange.Header {

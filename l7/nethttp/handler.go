@@ -4,6 +4,8 @@ package nethttp
 
 import (
 	"bytes"
+	"errors"
+	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -90,11 +92,27 @@ func (s *server) read(t *turn, r *http.Request) {
 	if r.ContentLength != 0 && r.Body != nil {
 		q.Body = &body{r: r}
 	}
+	if q.Body != nil && r.ContentLength < 0 && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
+		t.peek(r)
+	}
 	q.Continue = q.Header.Has(exchange.Expect)
 	for _, said := range []exchange.Name{exchange.ContentLength, exchange.Host, exchange.Expect} {
 		q.Header.DelKnown(said) // by Length, Authority and Continue
 	}
 	x.Inform = t.inform
+}
+
+// peek finds out whether a request that rarely has a body has one: in HTTP/3
+// that is not said ahead. It would be sent on as one that has.
+func (t *turn) peek(r *http.Request) {
+	var first [1]byte
+	n, err := io.ReadFull(r.Body, first[:])
+	switch {
+	case n > 0:
+		t.x.Request.Body = &body{r: r, first: first[:]}
+	case errors.Is(err, io.EOF):
+		t.x.Request.Body, t.x.Request.Length = nil, 0
+	}
 }
 
 // hostDisagrees finds requests that name two hosts (RFC 9113, 8.3.1): who comes
