@@ -14,8 +14,6 @@ type Backend struct {
 	ServerID string
 
 	Health *Health // nil: the pool's
-	Agent  *Agent  // nil: the pool's
-	Limits []Limit // over which it is cut off
 }
 
 // Endpoint is the backend's identity inside its pool, "ADDRESS:PORT".
@@ -27,8 +25,6 @@ type Pool struct {
 	Algorithm Algorithm
 	TableSize uint32 // Maglev table entries, a prime
 	Health    Health
-	Law       Law
-	Agent     Agent
 	Backends  []Backend
 	QUIC      QUIC
 }
@@ -55,14 +51,6 @@ func (p Pool) HealthOf(b Backend) Health {
 		return *b.Health
 	}
 	return p.Health
-}
-
-// AgentOf is how the agent of one of the pool's backends is asked.
-func (p Pool) AgentOf(b Backend) Agent {
-	if b.Agent != nil {
-		return *b.Agent
-	}
-	return p.Agent
 }
 
 // Service is a VIP, its forwarding mode and its pool.
@@ -113,17 +101,16 @@ type BackendState struct {
 }
 
 // Table is what the kernel picks from: slots into ServiceState.Backends. An
-// empty table means that no backend takes new flows. With an algorithm that
-// compares loads each entry has a slot in its low 16 bits and that backend's
-// weight in the high 16.
+// empty table means that no backend takes new flows. With LeastConn each entry
+// has a slot in its low 16 bits and that backend's weight in the high 16.
 type Table struct {
 	Algorithm Algorithm
 	Slots     []uint32
 }
 
-// Slot is the slot of an entry, without the weight that may be there.
+// Slot is the slot of an entry, without the weight that LeastConn puts there.
 func (t Table) Slot(entry int) uint32 {
-	if t.Algorithm.ComparesLoads() {
+	if t.Algorithm == LeastConn {
 		return t.Slots[entry] & 0xffff
 	}
 	return t.Slots[entry]
