@@ -59,6 +59,7 @@ func build(r *report, f file) lb.Config {
 	c := settings(r, f)
 	c.Pools = pools(r, f.Pools)
 	c.Services = services(r, f.Services, c.Pools)
+	c.HTTP = readHTTP(r, f.HTTP, c.Pools)
 	need := Need(c)
 	c.Limits, c.Least = readLimits(r, f.Limits, need)
 	checkCapacity(r, c.Limits, need)

@@ -13,7 +13,7 @@ const (
 	noPort   = head + "pools:\n- name: web\n  backends: [{address: 10.0.0.1}]\n"
 	onWeb    = "services:\n- {name: a, vip: 192.0.2.1:80, forward: nat, pool: web}\n"
 	keysOf5  = "name, vip, forward, pool"
-	topKeys  = "interfaces, xdp_mode, pin_dir, socket, state_dir, seed, events, limits, timeouts, tunnel, snat, pools, services"
+	topKeys  = "interfaces, xdp_mode, pin_dir, socket, state_dir, seed, events, limits, timeouts, tunnel, snat, pools, services, http"
 	vipLike  = "; write it like 192.0.2.1:80/tcp or [2001:db8::1]:*/udp"
 	endpoint = " is not ADDRESS:PORT or ADDRESS, such as 10.0.0.11:8080 or [2001:db8::11]:8080"
 	nameRule = " is not 1 to 63 of the characters A-Z a-z 0-9 . _ -"
@@ -64,7 +64,7 @@ var faultCases = []struct {
 	{"bool", head + "seed: true\n", []string{`2: seed: "true" is not a whole number in 0..18446744073709551615`}},
 	{"past 64 bits", head + "seed: 18446744073709551616\n", []string{`2: seed: "18446744073709551616" is not a whole number in 0..18446744073709551615`}},
 	{"mapping for a list", head + "pools: {a: b}\n", []string{"2: pools: a mapping is not a list"}},
-	{"text for a mapping", head + "pools: [web]\n", []string{`2: pools[0]: "web" is not a mapping of name, algorithm, table_size, quic, health, backends`}},
+	{"text for a mapping", head + "pools: [web]\n", []string{`2: pools[0]: "web" is not a mapping of name, algorithm, table_size, quic, health, http, backends`}},
 	{"custom tag", head + "events: !x {sample: 1}\n", []string{"2: events: a mapping is not a mapping of sample"}},
 
 	// Settings.

@@ -24,6 +24,7 @@ type file struct {
 	SNAT       snat      `mapstructure:"snat"`
 	Pools      []pool    `mapstructure:"pools"`
 	Services   []service `mapstructure:"services"`
+	HTTP       *httpTier `mapstructure:"http"`
 }
 
 type events struct {
@@ -60,6 +61,7 @@ type pool struct {
 	TableSize *int64    `mapstructure:"table_size"`
 	QUIC      *quic     `mapstructure:"quic"`
 	Health    *health   `mapstructure:"health"`
+	HTTP      *poolHTTP `mapstructure:"http"`
 	Backends  []backend `mapstructure:"backends"`
 }
 
@@ -130,7 +132,31 @@ func decode(r *report, root *yaml.Node) (file, error) {
 	if err := v.UnmarshalExact(&f); err != nil {
 		return f, fmt.Errorf("%s: read keys: %w", r.file, err)
 	}
+	keepEmpty(root, &f)
 	return f, nil
+}
+
+// keepEmpty makes mappings without keys, which viper takes for keys that are
+// not there, differ from those.
+func keepEmpty(root *yaml.Node, f *file) {
+	there := func(p *path) bool {
+		value, _ := p.find(root)
+		around, _ := p.parent.find(root)
+		return value != around
+	}
+	tier := top.key("http")
+	if f.HTTP == nil && there(tier) {
+		f.HTTP = &httpTier{}
+	}
+	if f.HTTP == nil {
+		return
+	}
+	if f.HTTP.ACME == nil && there(tier.key("acme")) {
+		f.HTTP.ACME = &acme{}
+	}
+	if f.HTTP.Tracing == nil && there(tier.key("tracing")) {
+		f.HTTP.Tracing = &tracing{}
+	}
 }
 
 func setDefaults(v *viper.Viper) {

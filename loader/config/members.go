@@ -14,18 +14,22 @@ type members struct {
 	backends  []lb.Backend
 	ipv4      int // the first of this family
 	ipv6      int
+	local     int // the first on this host
 	port      int // the first that has a port
 	otherPort int // the first that has another port than that
 }
 
 func newMembers(p *path, backends []lb.Backend) *members {
-	m := &members{path: p, backends: backends, ipv4: -1, ipv6: -1, port: -1, otherPort: -1}
+	m := &members{path: p, backends: backends, ipv4: -1, ipv6: -1, local: -1, port: -1, otherPort: -1}
 	for i, b := range backends {
 		switch {
 		case m.ipv4 < 0 && b.Addr.Is4():
 			m.ipv4 = i
 		case m.ipv6 < 0 && b.Addr.Is6():
 			m.ipv6 = i
+		}
+		if m.local < 0 && b.Addr.IsLoopback() {
+			m.local = i
 		}
 		switch {
 		case b.Port == 0:
@@ -56,6 +60,9 @@ func (m *members) portBeside(port uint16) int {
 
 // checkMembers reports what hinders a service from using its pool.
 func checkMembers(r *report, p *path, s lb.Service, m *members) {
+	if m.local >= 0 {
+		r.field(p, "%q has %s (%s), which only routes of http can use", s.Pool, m.backends[m.local].Addr, m.path.item(m.local))
+	}
 	if i := m.otherFamily(s.VIP.Addr); i >= 0 && !s.Forward.Tunnel() {
 		r.field(p, "%q has %s (%s), which is not of the address family of VIP %s; %s needs one family",
 			s.Pool, m.backends[i].Addr, m.path.item(i), s.VIP, s.Forward)

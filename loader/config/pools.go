@@ -30,10 +30,13 @@ func readPool(r *report, p *path, raw pool) lb.Pool {
 			r.field(p.key("algorithm"), "%s is not %s", quote(*raw.Algorithm), lb.AlgorithmNames)
 		}
 	}
-	out.Backends = backends(r, p.key("backends"), raw.Backends)
+	out.Backends = backends(r, p.key("backends"), raw.Backends, raw.HTTP != nil)
 	out.QUIC = readQUIC(r, p, raw, out.Backends)
 	out.Health = readHealths(r, p, raw, out.Backends)
 	out.TableSize = tableSize(r, p, raw, out)
+	if raw.HTTP != nil {
+		out.HTTP = readPoolHTTP(r, p.key("http"), *raw.HTTP, out)
+	}
 	checkPoolSize(r, p, out)
 	return out
 }
@@ -72,11 +75,12 @@ func checkPoolSize(r *report, p *path, pool lb.Pool) {
 	}
 }
 
-func backends(r *report, p *path, listed []backend) []lb.Backend {
+// backends may be on this host if the HTTP tier uses them: it connects.
+func backends(r *report, p *path, listed []backend, local bool) []lb.Backend {
 	out := make([]lb.Backend, 0, len(listed))
 	seen := make(map[netip.AddrPort]int, len(listed))
 	for i, raw := range listed {
-		b := readBackend(r, p.item(i), raw)
+		b := readBackend(r, p.item(i), raw, local)
 		out = append(out, b)
 		if !b.Addr.IsValid() {
 			continue
@@ -91,7 +95,7 @@ func backends(r *report, p *path, listed []backend) []lb.Backend {
 }
 
 // readBackend leaves Addr invalid if there is no usable address.
-func readBackend(r *report, p *path, raw backend) lb.Backend {
+func readBackend(r *report, p *path, raw backend, local bool) lb.Backend {
 	b := lb.Backend{Weight: 1}
 	if raw.Weight != nil {
 		b.Weight = lb.Weight(inRange(r, p.key("weight"), *raw.Weight, 0, int64(lb.MaxWeight)))
@@ -100,7 +104,7 @@ func readBackend(r *report, p *path, raw backend) lb.Backend {
 		r.missing(p.key("address"), "ADDRESS:PORT, or ADDRESS to keep the client's port")
 		return b
 	}
-	endpoint, err := parseEndpoint(raw.Address)
+	endpoint, err := parseEndpoint(raw.Address, local)
 	if err != nil {
 		r.field(p.key("address"), "%s %s", quote(raw.Address), err)
 		return b
@@ -111,7 +115,7 @@ func readBackend(r *report, p *path, raw backend) lb.Backend {
 
 // parseEndpoint reads ADDRESS:PORT or ADDRESS, which has port 0. Its errors
 // continue a sentence that begins with the value.
-func parseEndpoint(s string) (netip.AddrPort, error) {
+func parseEndpoint(s string, local bool) (netip.AddrPort, error) {
 	var endpoint netip.AddrPort
 	if addr, err := netip.ParseAddr(s); err == nil {
 		endpoint = netip.AddrPortFrom(addr, 0)
@@ -119,6 +123,9 @@ func parseEndpoint(s string) (netip.AddrPort, error) {
 		return netip.AddrPort{}, fmt.Errorf("is not ADDRESS:PORT or ADDRESS, such as 10.0.0.11:8080 or [2001:db8::11]:8080")
 	} else if endpoint.Port() == 0 {
 		return netip.AddrPort{}, fmt.Errorf("has port 0; leave the port out to keep the client's port")
+	}
+	if endpoint.Addr().IsLoopback() && endpoint.Addr() == endpoint.Addr().Unmap() && local {
+		return endpoint, nil
 	}
 	if err := lb.CheckAddr(endpoint.Addr()); err != nil {
 		return netip.AddrPort{}, fmt.Errorf("cannot be a backend: %s", strings.ReplaceAll(err.Error(), "\n", " "))

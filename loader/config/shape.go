@@ -9,7 +9,10 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-var durationType = reflect.TypeFor[time.Duration]()
+var (
+	durationType = reflect.TypeFor[time.Duration]()
+	sizeType     = reflect.TypeFor[size]()
+)
 
 // checkShape holds a YAML tree against the type that shape points to: keys
 // that are unknown or there twice, and values of another type, are reported
@@ -50,6 +53,11 @@ func fits(n *yaml.Node, t reflect.Type) bool {
 	case t == durationType:
 		_, err := time.ParseDuration(n.Value)
 		return n.Kind == yaml.ScalarNode && tag == "!!str" && err == nil
+	case t == sizeType:
+		_, err := size(n.Value).parse()
+		return n.Kind == yaml.ScalarNode && (tag == "!!str" || tag == "!!int") && err == nil
+	case t.Kind() == reflect.Bool:
+		return n.Kind == yaml.ScalarNode && (n.Value == "true" || n.Value == "false") && tag == "!!bool"
 	case t.Kind() == reflect.Struct:
 		return n.Kind == yaml.MappingNode && tag == "!!map"
 	case t.Kind() == reflect.Slice:
@@ -70,6 +78,10 @@ func want(t reflect.Type) string {
 	switch {
 	case t == durationType:
 		return "a duration such as 30s or 15m"
+	case t == sizeType:
+		return sizeLike
+	case t.Kind() == reflect.Bool:
+		return "true or false"
 	case t.Kind() == reflect.Struct:
 		return "a mapping of " + strings.Join(keysOf(t), ", ")
 	case t.Kind() == reflect.Slice:

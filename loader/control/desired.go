@@ -178,10 +178,22 @@ func sameState(a, b lb.State) bool {
 	})
 }
 
-// hopAddrs are the backends' addresses, each once, sorted.
+// hopAddrs are the addresses of backends that frames may be sent to, each once,
+// sorted. Those of pools that only the HTTP tier uses are the local stack's
+// business.
 func hopAddrs(c lb.Config) []netip.Addr {
+	ofTier := map[string]bool{}
+	for _, p := range c.Pools {
+		ofTier[p.Name] = p.HTTP != nil
+	}
+	for _, s := range c.Services {
+		ofTier[s.Pool] = false
+	}
 	set := map[netip.Addr]struct{}{}
 	for _, p := range c.Pools {
+		if ofTier[p.Name] {
+			continue
+		}
 		for _, b := range p.Backends {
 			set[b.Addr] = struct{}{}
 		}

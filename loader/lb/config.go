@@ -24,6 +24,7 @@ type Config struct {
 	SNAT        SNATSources
 	Pools       []Pool
 	Services    []Service
+	HTTP        HTTP
 }
 
 // SNATSources names the addresses that snat services take their sources from. Each

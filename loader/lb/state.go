@@ -27,6 +27,7 @@ type Pool struct {
 	Health    Health
 	Backends  []Backend
 	QUIC      QUIC
+	HTTP      *PoolHTTP // nil: the HTTP tier does not use the pool
 }
 
 // QUIC says what the connection ids of a pool's QUIC servers look like
