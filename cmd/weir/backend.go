@@ -1,12 +1,12 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"net/netip"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -22,11 +22,7 @@ func (a *app) backendCommand() *cobra.Command {
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.backendListCommand(), a.backendSetCommand(),
-		a.backendChange("drain", "Give a backend no new flows; those it has finish",
-			func(ctx context.Context, r ref) error { return a.client().Drain(ctx, r.pool, r.endpoint) }),
-		a.backendChange("ready", "Remove a weight or drain that was set: the configured weight counts again",
-			func(ctx context.Context, r ref) error { return a.client().Ready(ctx, r.pool, r.endpoint) }))
+	cmd.AddCommand(a.backendListCommand(), a.backendOverridesCommand(), a.backendSetCommand(), a.backendDrainCommand(), a.backendReadyCommand())
 	return cmd
 }
 
@@ -65,14 +61,42 @@ func note(b wire.Backend) string {
 	return strings.Join(all, ", ")
 }
 
+// termFlags are --for and --reason.
+func termFlags(cmd *cobra.Command) *wire.Term {
+	t := &wire.Term{}
+	cmd.Flags().StringVar(&t.For, "for", "", "how long it lasts, such as 10m; without, until weir backend ready")
+	cmd.Flags().StringVar(&t.Reason, "reason", "", "why, for those who see it later")
+	return t
+}
+
+func checkTerm(t *wire.Term) error {
+	if t.For == "" {
+		return nil
+	}
+	if d, err := time.ParseDuration(t.For); err != nil || d < time.Second {
+		return usagef("--for %q is not a duration of a second or more, such as 10m or 2h", t.For)
+	}
+	return nil
+}
+
+// lasting says of a change how long it lasts.
+func lasting(change string, t *wire.Term) string {
+	if t.For != "" {
+		change += " for " + t.For
+	}
+	return change
+}
+
 func (a *app) backendSetCommand() *cobra.Command {
 	var weight string
+	var term *wire.Term
 	cmd := &cobra.Command{
 		Use:   "set POOL/ADDRESS:PORT --weight N",
 		Short: "Set the weight of a backend",
-		Long: `Sets the weight of a backend in place of the configured one, until "weir backend
-ready". It outlives the daemon. When the command returns, it is in force.`,
-		Example: "  weir backend set web/10.0.0.11:80 --weight 5",
+		Long: `Sets the weight of a backend in place of the configured one, for a time or until
+"weir backend ready". It outlives the daemon. When the command returns, it is in
+force. Health, slow start and resources act on it as they do on a configured one.`,
+		Example: "  weir backend set web/10.0.0.11:80 --weight 5\n  weir backend set web/10.0.0.11:80 --weight 1 --for 10m --reason \"canary\"",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r, err := parseRef(args[0])
@@ -86,22 +110,54 @@ ready". It outlives the daemon. When the command returns, it is in force.`,
 			if err != nil || lb.Weight(w) > lb.MaxWeight {
 				return usagef("weight %q is not a whole number from 0 to %d", weight, lb.MaxWeight)
 			}
-			if err := a.client().SetWeight(cmd.Context(), r.pool, r.endpoint, lb.Weight(w)); err != nil {
+			if err := checkTerm(term); err != nil {
 				return err
 			}
-			return a.showChange(cmd, r, "weight "+weight)
+			if err := a.client().SetWeight(cmd.Context(), r.pool, r.endpoint, lb.Weight(w), *term); err != nil {
+				return err
+			}
+			return a.showChange(cmd, r, lasting("weight "+weight, term))
 		},
 	}
 	cmd.Flags().StringVar(&weight, "weight", "", "weight from 0 to 1000")
+	term = termFlags(cmd)
 	cmd.ValidArgsFunction = a.completeBackend
 	return cmd
 }
 
-func (a *app) backendChange(verb, short string, do func(context.Context, ref) error) *cobra.Command {
+func (a *app) backendDrainCommand() *cobra.Command {
+	var term *wire.Term
+	cmd := &cobra.Command{
+		Use:   "drain POOL/ADDRESS:PORT",
+		Short: "Give a backend no new flows; those it has finish",
+		Long: `Gives a backend no new flows, for a time or until "weir backend ready"; those it
+has finish. It outlives the daemon. When the command returns, it is in force.`,
+		Example:           "  weir backend drain web/10.0.0.11:80\n  weir backend drain web/10.0.0.11:80 --for 30m --reason \"new kernel\"",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: a.completeBackend,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r, err := parseRef(args[0])
+			if err == nil {
+				err = checkTerm(term)
+			}
+			if err != nil {
+				return err
+			}
+			if err := a.client().Drain(cmd.Context(), r.pool, r.endpoint, *term); err != nil {
+				return err
+			}
+			return a.showChange(cmd, r, lasting("drain", term))
+		},
+	}
+	term = termFlags(cmd)
+	return cmd
+}
+
+func (a *app) backendReadyCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:               verb + " POOL/ADDRESS:PORT",
-		Short:             short,
-		Example:           "  weir backend " + verb + " web/10.0.0.11:80",
+		Use:               "ready POOL/ADDRESS:PORT",
+		Short:             "Remove a weight or drain that was set: the configured weight counts again",
+		Example:           "  weir backend ready web/10.0.0.11:80",
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: a.completeBackend,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -109,11 +165,45 @@ func (a *app) backendChange(verb, short string, do func(context.Context, ref) er
 			if err != nil {
 				return err
 			}
-			if err := do(cmd.Context(), r); err != nil {
+			if err := a.client().Ready(cmd.Context(), r.pool, r.endpoint); err != nil {
 				return err
 			}
-			return a.showChange(cmd, r, verb)
+			return a.showChange(cmd, r, "ready")
 		},
+	}
+}
+
+func (a *app) backendOverridesCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:     "overrides",
+		Short:   "List the weights and drains that were set, with their ends and reasons",
+		Example: "  weir backend overrides\n  weir backend overrides -o json | jq '.[] | select(.until == null)'",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			all, err := a.client().Overrides(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return a.show(cmd, all, func(w io.Writer) { writeOverrides(w, all) })
+		},
+	}
+}
+
+func writeOverrides(w io.Writer, all []wire.Override) {
+	if len(all) == 0 {
+		fmt.Fprintln(w, "no overrides: all weights are the configured ones")
+		return
+	}
+	row(w, "POOL", "BACKEND", "SET", "ENDS", "REASON")
+	for _, o := range all {
+		what, ends := "weight "+strconv.Itoa(int(o.Weight)), "by weir backend ready"
+		if o.Drain {
+			what = "drain"
+		}
+		if !o.Until.IsZero() {
+			ends = "in " + time.Until(o.Until).Round(time.Second).String()
+		}
+		row(w, o.Pool, o.Backend.String(), what, ends, o.Reason)
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -50,4 +51,22 @@ func completionExamples(root *cobra.Command) {
 			shell.Example = "  weir completion " + shell.Name()
 		}
 	}
+}
+
+// completePool offers the pools of the daemon's services.
+func (a *app) completePool(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	all, err := a.client().Services(cmd.Context())
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	var names []string
+	for _, s := range all {
+		if s.Pool != "" && strings.HasPrefix(s.Pool, prefix) && !slices.Contains(names, s.Pool) {
+			names = append(names, s.Pool)
+		}
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
 }

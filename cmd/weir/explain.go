@@ -24,7 +24,7 @@ through a second instance of the program, which is attached nowhere and works on
 private copies of what matters, so that flows and counters stay as they are. If
 the two do not agree, that is said, and the exit code is 1. Packets from
 backends are taken for clients'.`,
-		Example: "  weir explain --src 198.51.100.7:4242 --dst 192.0.2.1:80\n  weir explain --src 198.51.100.7:4242 --dst 192.0.2.1:80 --ack -o json\n  weir explain --src [2001:db8::7]:4242 --dst [2001:db8:ff::1]:53 --udp",
+		Example: "  weir explain --src 198.51.100.7:4242 --dst 192.0.2.1:80\n  weir explain --src 198.51.100.7:4242 --dst 192.0.2.1:80 --ack -o json\n  weir explain --src [2001:db8::7]:4242 --dst [2001:db8:ff::1]:53 --udp\n  weir explain backend web/10.0.0.11:80",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if udp && (syn || ack) {
@@ -38,6 +38,7 @@ backends are taken for clients'.`,
 			return a.explainProbe(cmd, p)
 		},
 	}
+	cmd.AddCommand(a.explainBackendCommand())
 	flags := cmd.Flags()
 	flags.StringVar(&src, "src", "", "client's ADDRESS:PORT")
 	flags.StringVar(&dst, "dst", "", "VIP's ADDRESS:PORT")

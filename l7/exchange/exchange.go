@@ -105,9 +105,20 @@ type Exchange struct {
 	Attempts int    // requests to backends, retries included
 	Cache    string // as in Cache-Status (RFC 9211): "hit", "fwd=miss"…; "": no cache asked
 	Failure  string // why weir itself answered with an error, "": it did not
+	ID       []byte // of the request, for logs and backends; nil: it has none
+
+	// What the client's end counted, for Ended.
+	Received int64 // bytes of the request's body that were read
+	Sent     int64 // bytes of the response's body that were sent
+	Cut      error // why the response was not sent whole, nil: it was
+
+	// Ended is called once, by End, when the response has been sent or given
+	// up: a field and not a closure, so that it costs no memory. nil: nothing.
+	Ended func(*Exchange)
 
 	ctx   context.Context
 	after []func()
+	room  []byte
 }
 
 // Handler answers requests. When Serve returns, x.Response is what is to be
@@ -133,13 +144,34 @@ func (x *Exchange) Context() context.Context {
 // SetContext gives the exchange another context, made from Context.
 func (x *Exchange) SetContext(ctx context.Context) { x.ctx = ctx }
 
+// roomKept is how much memory of Room an exchange keeps for the next, bytes.
+const roomKept = 16 << 10
+
+// Room is an empty slice with a capacity of n bytes that nothing else uses
+// until the exchange has ended: for values of fields that a handler makes.
+func (x *Exchange) Room(n int) []byte {
+	if cap(x.room)-len(x.room) < n {
+		if n > roomKept/4 {
+			return make([]byte, 0, n)
+		}
+		x.room = make([]byte, 0, min(roomKept, max(1<<10, 4*n, 2*cap(x.room)))) // what is in use stays with its users
+	}
+	start := len(x.room)
+	x.room = x.room[:start+n]
+	return x.room[start : start : start+n]
+}
+
 // After makes f run when the response has been sent, or given up: last added,
 // first run.
 func (x *Exchange) After(f func()) { x.after = append(x.after, f) }
 
-// End runs what After was given and closes both bodies. The connection's end
+// End calls Ended, runs what After was given and closes both bodies. The connection's end
 // calls it once for each exchange.
 func (x *Exchange) End() {
+	if ended := x.Ended; ended != nil {
+		x.Ended = nil
+		ended(x)
+	}
 	for i := len(x.after) - 1; i >= 0; i-- {
 		x.after[i]()
 		x.after[i] = nil
@@ -158,10 +190,10 @@ func closeBody(b Body) {
 // Reset makes the exchange ready for the next request of a connection, and
 // keeps its memory.
 func (x *Exchange) Reset() {
-	request, response, after := x.Request.Header, x.Response.Header, x.after[:0]
+	request, response, after, room := x.Request.Header, x.Response.Header, x.after[:0], x.room[:0]
 	request.Reset()
 	response.Reset()
-	*x = Exchange{after: after}
+	*x = Exchange{after: after, room: room}
 	x.Request.Header, x.Response.Header = request, response
 }
 

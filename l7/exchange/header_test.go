@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"bytes"
 	"io"
 	"slices"
 	"strings"
@@ -120,4 +121,51 @@ func (c closed) Read([]byte) (int, error) { return 0, io.EOF }
 func (c closed) Close() error {
 	*c.order = append(*c.order, c.name)
 	return nil
+}
+
+func TestRoom(t *testing.T) {
+	x := &Exchange{}
+	var all [][]byte
+	for round := range 3 {
+		all = all[:0]
+		for i := range 600 {
+			b := x.Room(i % 70)
+			if len(b) != 0 || cap(b) != i%70 {
+				t.Fatalf("Room(%d) has %d of %d bytes", i%70, len(b), cap(b))
+			}
+			for range i % 70 {
+				b = append(b, byte(i))
+			}
+			all = append(all, b)
+		}
+		for i, b := range all {
+			if len(b) != i%70 || bytes.Count(b, []byte{byte(i)}) != len(b) {
+				t.Fatalf("round %d: what %d got was written by another: % x", round, i, b)
+			}
+		}
+		x.Reset()
+	}
+	for _, n := range []int{4 << 10, 1 << 20} {
+		if b := new(Exchange).Room(n); cap(b) != n {
+			t.Errorf("Room(%d) has %d bytes", n, cap(b))
+		}
+	}
+	if n := testing.AllocsPerRun(100, func() { x.Room(100); x.Room(100); x.Reset() }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func TestEnded(t *testing.T) {
+	x, calls := &Exchange{}, 0
+	x.Ended = func(ended *Exchange) {
+		if ended != x {
+			t.Error("called for another exchange")
+		}
+		calls++
+	}
+	x.End()
+	x.End()
+	if calls != 1 {
+		t.Errorf("called %d times", calls)
+	}
 }

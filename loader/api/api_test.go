@@ -196,7 +196,7 @@ func TestWarnings(t *testing.T) {
 	if err := r.data.Await(r.ctx, func() bool { return !r.control.Snapshot().Hop(ep2.Addr()).Resolved() || r.data.Applies() > 1 }); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.Drain(r.ctx, "dns", ep6); err != nil {
+	if err := r.Drain(r.ctx, "dns", ep6, wire.Term{}); err != nil {
 		t.Fatal(err)
 	}
 	s, err := r.Status(r.ctx)
@@ -232,10 +232,10 @@ func TestServices(t *testing.T) {
 
 func TestBackends(t *testing.T) {
 	r := start(t, config(t))
-	if err := r.SetWeight(r.ctx, "web", ep1, 9); err != nil {
+	if err := r.SetWeight(r.ctx, "web", ep1, 9, wire.Term{}); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.Drain(r.ctx, "dns", ep6); err != nil {
+	if err := r.Drain(r.ctx, "dns", ep6, wire.Term{}); err != nil {
 		t.Fatal(err)
 	}
 	all, err := r.Backends(r.ctx)
@@ -284,7 +284,14 @@ func TestRefusals(t *testing.T) {
 		{"POST", "/v1/backends/web/10.0.0.11:80/weight", ``, 400, "EOF"},
 		{"POST", "/v1/backends/web/10.0.0.11:80/weight", big, 413, "too large"},
 		{"POST", "/v1/backends/web/10.0.0.11:80/weight", `{"weight":1001}`, 422, "weight 1001 is above 1000"},
-		{"POST", "/v1/backends/web/10.0.0.11:80/drain", `{}`, 400, "takes no body"},
+		{"POST", "/v1/backends/web/10.0.0.11:80/drain", `{"weight":1}`, 400, "unknown field"},
+		{"POST", "/v1/backends/web/10.0.0.11:80/drain", `{"for":"soon"}`, 400, "is not a duration from 1s to 8760h0m0s"},
+		{"POST", "/v1/backends/web/10.0.0.11:80/drain", `{"for":"-5m"}`, 400, "is not a duration"},
+		{"POST", "/v1/backends/web/10.0.0.11:80/weight", `{"weight":1,"reason":"a\nb"}`, 422, "is not one line of text"},
+		{"POST", "/v1/backends/web/10.0.0.11:80/weight", `{"weight":1,"reason":"` + strings.Repeat("x", 201) + `"}`, 422, "has 201 bytes; it has at most 200"},
+		{"GET", "/v1/weights?pool=nope", "", 404, `pool \"nope\" does not exist; there are: web, dns`},
+		{"GET", "/v1/weights?pol=web", "", 400, `parameter \"pol\" does not exist`},
+		{"GET", "/v1/weights/web/10.0.0.13:80", "", 404, "pool web has no backend 10.0.0.13:80"},
 		{"POST", "/v1/backends/web/10.0.0.11/drain", ``, 400, `backend \"10.0.0.11\" is not ADDRESS:PORT`},
 		{"POST", "/v1/backends/web/10.0.0.13:80/drain", ``, 404, "pool web has no backend 10.0.0.13:80"},
 		{"POST", "/v1/backends/nope/10.0.0.11:80/ready", ``, 404, `pool \"nope\" does not exist; there are: web, dns`},
@@ -405,7 +412,7 @@ func TestStopEndsEventStreams(t *testing.T) {
 
 func TestMetrics(t *testing.T) {
 	r := start(t, config(t))
-	if err := r.SetWeight(r.ctx, "web", ep1, 2); err != nil {
+	if err := r.SetWeight(r.ctx, "web", ep1, 2, wire.Term{}); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.Reload(r.ctx); err != nil {

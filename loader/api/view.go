@@ -88,7 +88,7 @@ func (v view) configured(pool string, b lb.Backend, now lb.BackendState) wire.Ba
 		out.State = wire.StateDown
 	}
 	if o, ok := v.Overrides[control.Ref{Pool: pool, Endpoint: b.Endpoint()}]; ok {
-		out.Override = o.String()
+		out.Override = overrideNote(o)
 	}
 	if hop := now.Hop; hop.Resolved() {
 		out.Resolved, out.Interface, out.MAC = true, hop.IfIndex, net.HardwareAddr(hop.DstMAC[:]).String()

@@ -17,6 +17,7 @@ func (v view) warnings(procSys string) []string {
 		all = append(all, fmt.Sprintf("the data plane refused the last change and is tried again: %v", v.ApplyError))
 	}
 	all = append(all, v.forwardingOff(procSys)...)
+	all = append(all, few(v.panics())...)
 	all = append(all, few(v.unresolved())...)
 	return append(all, few(v.unserved())...)
 }
@@ -69,6 +70,16 @@ func (v view) natFamilies() []string {
 	}
 	if v6 {
 		all = append(all, "ipv6")
+	}
+	return all
+}
+
+func (v view) panics() []string {
+	var all []string
+	for _, p := range v.Config.Pools {
+		if v.Panics(p.Name) {
+			all = append(all, fmt.Sprintf("pool %s: too much of it is down; health is ignored, new flows go to all", p.Name))
+		}
 	}
 	return all
 }

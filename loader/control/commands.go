@@ -13,19 +13,19 @@ import (
 	"weir/loader/weight"
 )
 
-// SetWeight overrides the weight of a backend. Like every change it returns
-// when the data plane holds it, or with an error that says what did not
-// happen, and it outlives the daemon.
-func (c *Controller) SetWeight(ctx context.Context, r Ref, w lb.Weight) error {
-	if w > lb.MaxWeight {
-		return &refusal{ErrInvalid, fmt.Sprintf("weight %d is above %d", w, lb.MaxWeight)}
+// Override puts an operator's weight in place of a backend's, or drains it:
+// then it gets no new flows, and those it has finish. Like every change it
+// returns when the data plane holds it, or with an error that says what did
+// not happen, and it outlives the daemon.
+func (c *Controller) Override(ctx context.Context, r Ref, o weight.Override) error {
+	o.Until = o.Until.Round(0).UTC() // as it is read back from the file
+	if err := checkOverride(o); err != nil {
+		return &refusal{ErrInvalid, err.Error()}
 	}
-	return c.override(ctx, r, func(o Overrides) Overrides { return o.with(r, weight.Override{Weight: w}) })
-}
-
-// Drain gives a backend no new flows; those it has finish.
-func (c *Controller) Drain(ctx context.Context, r Ref) error {
-	return c.override(ctx, r, func(o Overrides) Overrides { return o.with(r, weight.Override{Drain: true}) })
+	if o.Expired(time.Now()) {
+		return &refusal{ErrInvalid, "the override would have ended already"}
+	}
+	return c.override(ctx, r, func(all Overrides) Overrides { return all.with(r, o) })
 }
 
 // Ready removes the override of a backend: its configured weight counts again.
@@ -38,26 +38,38 @@ func (c *Controller) override(ctx context.Context, r Ref, change func(Overrides)
 		if err := findBackend(c.want.config.Pools, r); err != nil {
 			return err
 		}
-		return c.persistAndApply(r, c.want.with(change(c.want.overrides)))
+		return c.persistAndApply(r, change(c.want.overrides))
 	})
 }
 
 // persistAndApply saves first: whoever saw the change take effect finds it
 // again after a crash.
-func (c *Controller) persistAndApply(r Ref, want intent) error {
-	if err := c.file.save(want.overrides); err != nil {
+func (c *Controller) persistAndApply(r Ref, next Overrides) error {
+	if err := c.file.save(next); err != nil {
 		return fmt.Errorf("backend %s not changed: %w", r, err)
 	}
+	want := c.want
+	notices := c.stepOverride(r, next)
+	want.overrides, want.weights = next, c.laws.weights
 	err := c.reconcile(want)
 	if err == nil {
+		c.tell(notices)
 		return nil
 	}
 	err = fmt.Errorf("backend %s not changed: %w", r, err)
-	if undo := c.file.save(c.want.overrides); undo != nil {
+	undo := c.file.save(c.want.overrides)
+	c.stepped(true, append(notices, c.stepOverride(r, c.want.overrides)...))
+	if undo != nil {
 		return fmt.Errorf("%w; and its old override could not be saved again, so a restart would apply the new one: %w", err, undo)
 	}
-	c.refresh()
 	return err
+}
+
+// stepOverride lets a law act on the override that a backend has among these.
+func (c *Controller) stepOverride(r Ref, o Overrides) []poolNotice {
+	c.laws.of(r.Pool).SetOverride(r.Endpoint, o.get(r))
+	_, notices := c.laws.stepPools(time.Now(), map[string]bool{r.Pool: true})
+	return notices
 }
 
 func findBackend(pools []lb.Pool, r Ref) error {
@@ -115,6 +127,10 @@ func (c *Controller) reload(ctx context.Context, next lb.Config) error {
 	}
 	old := c.want
 	want := newIntent(next, c.keepKnown(old.overrides, next.Pools))
+	laws, err := newLawSet(time.Now(), next, c.laws)
+	if err != nil {
+		return &refusal{ErrInvalid, err.Error()}
+	}
 	if err := c.watch(next); err != nil {
 		return &refusal{ErrInvalid, err.Error()}
 	}
@@ -122,12 +138,17 @@ func (c *Controller) reload(ctx context.Context, next lb.Config) error {
 		c.awaitHops(ctx, want)
 	}
 	want.health = c.verdicts()
+	laws.fill(time.Now(), want.overrides, want.health, c.result)
+	notices := laws.stepAll(time.Now())
+	want.weights = laws.weights
 	if err := c.replaceConfig(want); err != nil {
 		if undo := c.watch(old.config); undo != nil {
 			err = fmt.Errorf("%w; and health checks could not be undone: %w", err, undo)
 		}
 		return fmt.Errorf("the old configuration stays in force: %w", err)
 	}
+	c.laws = laws
+	c.tell(notices)
 	c.configLoaded()
 	if len(want.overrides) != len(old.overrides) {
 		c.saveKept(want.overrides)

@@ -25,6 +25,7 @@ type Options struct {
 	Load       func() (lb.Config, error)
 	Log        *slog.Logger  // nil: nothing is logged
 	SweepEvery time.Duration // 2 s
+	StepEvery  time.Duration // how often time acts on weights; 1 s
 	HopWait    time.Duration // longest wait for unknown next hops before Apply; 2 s
 	HealthWait time.Duration // longest wait for first results of health checks; 3 s
 	RetryFirst time.Duration // first pause after a failed Apply; 100 ms
@@ -36,7 +37,7 @@ func (o Options) withDefaults() Options {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	for d, def := range map[*time.Duration]time.Duration{
-		&o.SweepEvery: 2 * time.Second, &o.HopWait: 2 * time.Second, &o.HealthWait: 3 * time.Second,
+		&o.SweepEvery: 2 * time.Second, &o.StepEvery: time.Second, &o.HopWait: 2 * time.Second, &o.HealthWait: 3 * time.Second,
 		&o.RetryFirst: 100 * time.Millisecond, &o.RetryLast: 30 * time.Second,
 	} {
 		if *d == 0 {
@@ -60,10 +61,12 @@ type Controller struct {
 
 	// Owned by the goroutine of Run.
 	want       intent
+	laws       *lawSet // what want.weights comes from
 	have       desired // what the last successful Apply was given
 	hops       *hops   // what is known now, nil if it must be asked anew
 	retry      backoff
 	retryTimer *time.Timer
+	routine    bool  // what changes does so every second: too much for a log
 	applyErr   error // of the last Apply, nil if it succeeded
 	sweepErr   error
 	loaded     time.Time // when want.config was accepted
@@ -91,7 +94,7 @@ func New(o Options) *Controller {
 }
 
 func (c *Controller) keepKnown(o Overrides, pools []lb.Pool) Overrides {
-	kept, gone := o.keep(pools)
+	kept, gone := o.lasting(time.Now()).keep(pools)
 	for _, r := range gone {
 		c.opts.Log.Warn("override dropped: its backend is not in the configuration", "backend", r.String(), "override", o[r].String())
 	}
@@ -115,6 +118,9 @@ func (c *Controller) Run(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return nil
 	}
+	if err := c.firstWeights(); err != nil {
+		return fmt.Errorf("weights: %w", err)
+	}
 	if err := c.reconcile(c.want); err != nil {
 		return fmt.Errorf("applying the configuration: %w", err)
 	}
@@ -126,9 +132,22 @@ func (c *Controller) Run(ctx context.Context) error {
 	return nil
 }
 
+func (c *Controller) firstWeights() (err error) {
+	now := time.Now()
+	if c.laws, err = newLawSet(now, c.want.config, nil); err != nil {
+		return err
+	}
+	c.laws.fill(now, c.want.overrides, c.want.health, c.result)
+	c.tell(c.laws.stepAll(now))
+	c.want.weights = c.laws.weights
+	return nil
+}
+
 func (c *Controller) loop(ctx context.Context) {
 	sweep := time.NewTicker(c.opts.SweepEvery)
 	defer sweep.Stop()
+	step := time.NewTicker(c.opts.StepEvery)
+	defer step.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -145,6 +164,8 @@ func (c *Controller) loop(ctx context.Context) {
 			c.refresh()
 		case <-sweep.C:
 			c.sweep()
+		case <-step.C:
+			c.tick()
 		}
 	}
 }
@@ -224,6 +245,10 @@ func (c *Controller) failed(err error) {
 	}
 	c.applyErr = err
 	c.retryTimer.Reset(c.retry.next())
+	c.publishIfReady()
+}
+
+func (c *Controller) publishIfReady() {
 	if c.snapshot.Load() != nil {
 		c.publish()
 	}
@@ -244,8 +269,12 @@ func (c *Controller) succeeded(next desired) {
 	if first {
 		return
 	}
+	level := slog.LevelInfo
+	if c.routine {
+		level = slog.LevelDebug
+	}
 	for _, e := range changes(before, next) {
-		c.opts.Log.Info(e.Message, "kind", e.Kind)
+		c.opts.Log.Log(context.Background(), level, e.Message, "kind", e.Kind)
 		c.hub.publish(e)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"weir/loader/control"
 	"weir/loader/control/controltest"
 	"weir/loader/lb"
+	"weir/loader/weight"
 )
 
 var (
@@ -176,7 +177,7 @@ func TestFirstApplyFails(t *testing.T) {
 	if err := c.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "applying the configuration: no room") {
 		t.Errorf("Run = %v", err)
 	}
-	if err := c.Drain(t.Context(), control.Ref{Pool: "web", Endpoint: ep1}); !errors.Is(err, control.ErrStopped) {
+	if err := c.Override(t.Context(), control.Ref{Pool: "web", Endpoint: ep1}, weight.Override{Drain: true}); !errors.Is(err, control.ErrStopped) {
 		t.Errorf("Drain after the end = %v", err)
 	}
 }
@@ -206,8 +207,8 @@ func TestOverrides(t *testing.T) {
 		want    lb.EffectiveWeight
 		message string
 	}{
-		{"weight", func() error { return r.SetWeight(r.ctx, ref, 5) }, 320, "backend web/10.0.0.11:80: weight 1 -> 5"},
-		{"drain", func() error { return r.Drain(r.ctx, ref) }, 0, "backend web/10.0.0.11:80: weight 5 -> 0"},
+		{"weight", func() error { return r.Override(r.ctx, ref, weight.Override{Weight: 5}) }, 320, "backend web/10.0.0.11:80: weight 1 -> 5"},
+		{"drain", func() error { return r.Override(r.ctx, ref, weight.Override{Drain: true}) }, 0, "backend web/10.0.0.11:80: weight 5 -> 0"},
 		{"ready", func() error { return r.Ready(r.ctx, ref) }, 64, "backend web/10.0.0.11:80: weight 0 -> 1"},
 	} {
 		if err := step.do(); err != nil {
@@ -229,7 +230,7 @@ func TestOverrides(t *testing.T) {
 
 func TestDrainedBackendIsNotInTable(t *testing.T) {
 	r := start(t, control.Options{Config: config(t)})
-	if err := r.Drain(r.ctx, control.Ref{Pool: "web", Endpoint: ep2}); err != nil {
+	if err := r.Override(r.ctx, control.Ref{Pool: "web", Endpoint: ep2}, weight.Override{Drain: true}); err != nil {
 		t.Fatal(err)
 	}
 	st := r.data.State()
@@ -238,7 +239,7 @@ func TestDrainedBackendIsNotInTable(t *testing.T) {
 			t.Fatalf("entry %d leads to the drained backend", i)
 		}
 	}
-	if err := r.Drain(r.ctx, control.Ref{Pool: "web", Endpoint: ep1}); err != nil {
+	if err := r.Override(r.ctx, control.Ref{Pool: "web", Endpoint: ep1}, weight.Override{Drain: true}); err != nil {
 		t.Fatal(err)
 	}
 	if n := len(r.data.State().Tables[st.Services[0].Table].Slots); n != 0 {
@@ -249,7 +250,7 @@ func TestDrainedBackendIsNotInTable(t *testing.T) {
 func TestUnchangedPoolKeepsItsTable(t *testing.T) {
 	r := start(t, control.Options{Config: config(t)})
 	before := r.data.State()
-	if err := r.SetWeight(r.ctx, control.Ref{Pool: "web", Endpoint: ep1}, 7); err != nil {
+	if err := r.Override(r.ctx, control.Ref{Pool: "web", Endpoint: ep1}, weight.Override{Weight: 7}); err != nil {
 		t.Fatal(err)
 	}
 	after := r.data.State()
@@ -274,9 +275,9 @@ func TestOverridesRefused(t *testing.T) {
 		{control.Ref{Pool: "web", Endpoint: ep3}, 1, control.ErrNotFound, "pool web has no backend 10.0.0.13:80"},
 		{control.Ref{Pool: "web", Endpoint: ep1}, 1001, control.ErrInvalid, "weight 1001 is above 1000"},
 	} {
-		err := r.SetWeight(r.ctx, tc.ref, tc.w)
+		err := r.Override(r.ctx, tc.ref, weight.Override{Weight: tc.w})
 		if !errors.Is(err, tc.kind) || err.Error() != tc.text {
-			t.Errorf("SetWeight(%s, %d) = %v, want %q", tc.ref, tc.w, err, tc.text)
+			t.Errorf("Override(%s, %d) = %v, want %q", tc.ref, tc.w, err, tc.text)
 		}
 	}
 	if n := r.data.Applies(); n != applies {
@@ -287,10 +288,10 @@ func TestOverridesRefused(t *testing.T) {
 func TestOverridesOutliveTheDaemon(t *testing.T) {
 	cfg := config(t)
 	r := start(t, control.Options{Config: cfg})
-	if err := r.SetWeight(r.ctx, control.Ref{Pool: "web", Endpoint: ep1}, 9); err != nil {
+	if err := r.Override(r.ctx, control.Ref{Pool: "web", Endpoint: ep1}, weight.Override{Weight: 9}); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.Drain(r.ctx, control.Ref{Pool: "other", Endpoint: ep3}); err != nil {
+	if err := r.Override(r.ctx, control.Ref{Pool: "other", Endpoint: ep3}, weight.Override{Drain: true}); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.stop(); err != nil {
@@ -314,7 +315,7 @@ func TestOverrideThatCannotBeApplied(t *testing.T) {
 	defer sub.Close()
 	r.data.FailApply(errors.New("map is full"))
 	ref := control.Ref{Pool: "web", Endpoint: ep1}
-	err := r.SetWeight(r.ctx, ref, 9)
+	err := r.Override(r.ctx, ref, weight.Override{Weight: 9})
 	if err == nil || err.Error() != "backend web/10.0.0.11:80 not changed: map is full" {
 		t.Errorf("SetWeight = %v", err)
 	}
@@ -355,7 +356,7 @@ func TestOverrideThatCannotBeSaved(t *testing.T) {
 		t.Fatal(err)
 	}
 	applies := r.data.Applies()
-	err := r.SetWeight(r.ctx, control.Ref{Pool: "web", Endpoint: ep1}, 9)
+	err := r.Override(r.ctx, control.Ref{Pool: "web", Endpoint: ep1}, weight.Override{Weight: 9})
 	if err == nil || !strings.Contains(err.Error(), "not changed: saving overrides") {
 		t.Errorf("SetWeight = %v", err)
 	}
@@ -367,7 +368,7 @@ func TestOverrideThatCannotBeSaved(t *testing.T) {
 func TestReload(t *testing.T) {
 	cfg := config(t)
 	r := start(t, control.Options{Config: cfg})
-	if err := r.Drain(r.ctx, control.Ref{Pool: "other", Endpoint: ep3}); err != nil {
+	if err := r.Override(r.ctx, control.Ref{Pool: "other", Endpoint: ep3}, weight.Override{Drain: true}); err != nil {
 		t.Fatal(err)
 	}
 	sub := r.Subscribe()
@@ -529,7 +530,7 @@ func TestStopLeavesNoChange(t *testing.T) {
 	if err := r.stop(); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.Drain(context.Background(), control.Ref{Pool: "web", Endpoint: ep1}); !errors.Is(err, control.ErrStopped) {
+	if err := r.Override(context.Background(), control.Ref{Pool: "web", Endpoint: ep1}, weight.Override{Drain: true}); !errors.Is(err, control.ErrStopped) {
 		t.Errorf("Drain = %v", err)
 	}
 }

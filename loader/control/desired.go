@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"weir/loader/lb"
-	"weir/loader/weight"
 )
 
 // intent is what shall be: it is replaced whole, never changed in place.
@@ -18,6 +17,7 @@ type intent struct {
 	vips      map[string]int // VIP as written -> index into config.Services
 	overrides Overrides
 	health    verdicts
+	weights   []*poolWeights // in the order of config.Pools
 }
 
 func newIntent(c lb.Config, o Overrides) intent {
@@ -32,11 +32,6 @@ func newIntent(c lb.Config, o Overrides) intent {
 	for i, s := range c.Services {
 		w.vips[s.VIP.String()] = i
 	}
-	return w
-}
-
-func (w intent) with(o Overrides) intent {
-	w.overrides = o
 	return w
 }
 
@@ -69,7 +64,6 @@ func (d desired) pool(name string) *poolTable {
 type poolTable struct {
 	pool     lb.Pool
 	seed     uint64
-	panics   bool              // too much is down: health is ignored
 	backends []lb.BackendState // in the pool's order
 	table    lb.Table
 }
@@ -78,16 +72,14 @@ type poolTable struct {
 // still fits. A pool that no service uses has no table there.
 func derive(want intent, hops *hops, before desired) (desired, error) {
 	next := desired{want: want, hops: hops, pools: make([]*poolTable, len(want.config.Pools))}
-	touched := want.overrides.poolsBeside(before.want.overrides)
-	maps.Copy(touched, want.health.poolsBeside(before.want.health))
 	sameConfig := sameMemory(want.config.Pools, before.want.config.Pools) && want.config.Seed == before.want.config.Seed
 	for i, p := range want.config.Pools {
-		if sameConfig && hops == before.hops && !touched[p.Name] {
+		if sameConfig && hops == before.hops && want.weights[i] == before.want.weights[i] {
 			next.pools[i] = before.pools[i]
 			continue
 		}
 		var err error
-		if next.pools[i], err = before.pool(p.Name).next(p, want, hops); err != nil {
+		if next.pools[i], err = before.pool(p.Name).next(p, want.weights[i], want.config.Seed, hops); err != nil {
 			return desired{}, fmt.Errorf("building the table of pool %s: %w", p.Name, err)
 		}
 	}
@@ -121,9 +113,8 @@ func (d desired) derivedState() lb.State {
 
 // next is the pool's table after a change. It shares with t, which may be nil,
 // what is the same.
-func (t *poolTable) next(p lb.Pool, want intent, hops *hops) (*poolTable, error) {
-	pt := &poolTable{pool: p, seed: want.config.Seed, panics: want.health.panics(p)}
-	pt.backends = backendsOf(p, want, pt.panics, hops)
+func (t *poolTable) next(p lb.Pool, weights *poolWeights, seed uint64, hops *hops) (*poolTable, error) {
+	pt := &poolTable{pool: p, seed: seed, backends: backendsOf(p, weights, hops)}
 	if t != nil && equal(t.backends, pt.backends) {
 		pt.backends = t.backends
 	}
@@ -136,15 +127,10 @@ func (t *poolTable) next(p lb.Pool, want intent, hops *hops) (*poolTable, error)
 	return pt, err
 }
 
-func backendsOf(p lb.Pool, want intent, panics bool, hops *hops) []lb.BackendState {
+func backendsOf(p lb.Pool, weights *poolWeights, hops *hops) []lb.BackendState {
 	all := make([]lb.BackendState, len(p.Backends))
 	for i, b := range p.Backends {
-		r := Ref{p.Name, b.Endpoint()}
-		in := weight.Inputs{Configured: b.Weight, Factors: want.health.factors(r, panics)}
-		if o, ok := want.overrides[r]; ok {
-			in.Override = &o
-		}
-		all[i] = lb.BackendState{Endpoint: b.Endpoint(), Effective: weight.Effective(in), Hop: hops.known[b.Addr], ServerID: b.ServerID}
+		all[i] = lb.BackendState{Endpoint: b.Endpoint(), Effective: weights.effective[i], Hop: hops.known[b.Addr], ServerID: b.ServerID}
 	}
 	return all
 }

@@ -19,6 +19,8 @@ const (
 	KindLost    = "lost"    // a listener was too slow
 )
 
+const reasonWeight = "weight"
+
 // changes tells in events how next differs from before.
 func changes(before, next desired) []lb.Event {
 	var all []lb.Event
@@ -30,7 +32,6 @@ func changes(before, next desired) []lb.Event {
 		if now == nil {
 			now = &poolTable{}
 		}
-		all = append(all, panicChange(name, old, now)...)
 		all = append(all, backendChanges(name, old, now)...)
 		all = append(all, tableChange(name, old, now)...)
 	}
@@ -55,17 +56,6 @@ func changedPools(before, next desired) []string {
 	return names
 }
 
-func panicChange(pool string, old, now *poolTable) []lb.Event {
-	switch {
-	case now.panics && !old.panics:
-		return []lb.Event{{Kind: KindPool, Reason: "panic",
-			Message: "pool " + pool + ": less than half of its weight is up; health is ignored, new flows go to all"}}
-	case old.panics && !now.panics:
-		return []lb.Event{{Kind: KindPool, Reason: "recovered", Message: "pool " + pool + ": health counts again"}}
-	}
-	return nil
-}
-
 func backendChanges(pool string, old, now *poolTable) []lb.Event {
 	if sameMemory(old.backends, now.backends) {
 		return nil
@@ -84,7 +74,7 @@ func backendChanges(pool string, old, now *poolTable) []lb.Event {
 		case !has:
 			reason, text = "removed", "removed, its flows finish"
 		case before != after:
-			reason, text = "weight", fmt.Sprintf("weight %s -> %s", FormatWeight(before), FormatWeight(after))
+			reason, text = reasonWeight, fmt.Sprintf("weight %s -> %s", FormatWeight(before), FormatWeight(after))
 		default:
 			continue
 		}

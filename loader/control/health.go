@@ -8,56 +8,27 @@ import (
 
 	"weir/loader/health"
 	"weir/loader/lb"
-	"weir/loader/weight"
 )
-
-// panicThreshold is the part of a pool's weight that must be up for health to
-// count. Where more has gone, the checks are likelier to be wrong than the
-// backends, and the rest could not carry the load anyway.
-const panicThreshold = 0.5
 
 // verdicts are the states of checked backends. A value is never changed once
 // it is in use. Backends that are not in it are not checked.
 type verdicts map[Ref]health.State
 
-// down reports whether a backend takes no new flows. One whose first probe has
-// not ended yet takes none: that is soon.
-func (v verdicts) down(r Ref) bool {
-	state, checked := v[r]
-	return checked && state != health.Up
-}
-
-// poolsBeside are the pools of which some verdict differs from the other's.
-func (v verdicts) poolsBeside(other verdicts) map[string]bool {
-	pools := map[string]bool{}
-	for _, pair := range [][2]verdicts{{v, other}, {other, v}} {
-		for r := range pair[0] {
-			if pair[0].down(r) != pair[1].down(r) {
-				pools[r.Pool] = true
-			}
+// beside are the backends of which the state differs from the other's.
+func (v verdicts) beside(other verdicts) []Ref {
+	var all []Ref
+	for r, state := range v {
+		if was, known := other[r]; !known || was != state {
+			all = append(all, r)
 		}
 	}
-	return pools
-}
-
-// panics reports whether so much of a pool is down that health is ignored.
-func (v verdicts) panics(p lb.Pool) bool {
-	var up, sum float64
-	for _, b := range p.Backends {
-		sum += float64(b.Weight)
-		if !v.down(Ref{p.Name, b.Endpoint()}) {
-			up += float64(b.Weight)
+	for r := range other {
+		if _, known := v[r]; !known {
+			all = append(all, r)
 		}
 	}
-	return up < panicThreshold*sum
-}
-
-// factors are what health makes of a backend's weight.
-func (v verdicts) factors(r Ref, panics bool) []weight.Factor {
-	if panics || !v.down(r) {
-		return nil
-	}
-	return []weight.Factor{0}
+	slices.SortFunc(all, Ref.Compare)
+	return all
 }
 
 // verdicts asks the checker. A backend with several checks is up if all are.
@@ -93,22 +64,31 @@ func (c *Controller) healthChanges() <-chan struct{} {
 
 // healthChanged takes over what the checker says now.
 func (c *Controller) healthChanged() {
-	before := c.want.health
+	before, now := c.want.health, time.Now()
 	c.want.health = c.verdicts()
-	c.announce(before)
-	if len(c.want.health.poolsBeside(before)) > 0 {
-		c.refresh()
+	touched := map[string]bool{}
+	for _, r := range c.want.health.beside(before) {
+		if law := c.laws.of(r.Pool); law != nil {
+			law.SetHealth(now, r.Endpoint, c.want.health.health(r, c.result))
+			touched[r.Pool] = true
+		}
 	}
+	c.announce(before)
+	changed, notices := c.laws.stepPools(now, touched)
+	c.stepped(changed, notices)
 }
 
 // announce tells of backends that went down or came back.
 func (c *Controller) announce(before verdicts) {
-	for _, r := range slices.SortedFunc(maps.Keys(c.want.health), Ref.compare) {
+	for _, r := range c.want.health.beside(before) {
 		is, was := c.want.health[r], before[r]
 		if is == was || is == health.Unknown || is == health.Up && was == health.Unknown {
 			continue
 		}
-		text := "backend " + r.String() + ": " + is.String() + c.why(r)
+		text := "backend " + r.String() + ": " + is.String()
+		if is == health.Down {
+			text += c.why(r)
+		}
 		c.opts.Log.Warn(text, "kind", KindBackend)
 		c.hub.publish(lb.Event{Kind: KindBackend, Reason: is.String(), Backend: r.Endpoint.String(), Message: text})
 	}
@@ -121,6 +101,18 @@ func (c *Controller) why(r Ref) string {
 		return ""
 	}
 	return ": " + s.Err.Error()
+}
+
+// result is how a backend's last check ended, for explanations.
+func (c *Controller) result(r Ref) string {
+	s, known := c.opts.Health.Status(health.Key{Pool: r.Pool, Endpoint: r.Endpoint})
+	switch {
+	case !known:
+		return "not checked"
+	case s.Err != nil:
+		return "last check: " + s.Err.Error()
+	}
+	return "last check succeeded"
 }
 
 // awaitHealth waits until each check has had a result, for HealthWait at most:

@@ -13,6 +13,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"weir/loader/lb"
 	"weir/loader/weight"
@@ -26,7 +29,8 @@ type Ref struct {
 
 func (r Ref) String() string { return r.Pool + "/" + r.Endpoint.String() }
 
-func (r Ref) compare(o Ref) int {
+// Compare orders by pool, then by endpoint.
+func (r Ref) Compare(o Ref) int {
 	if c := strings.Compare(r.Pool, o.Pool); c != 0 {
 		return c
 	}
@@ -52,17 +56,24 @@ func (o Overrides) without(r Ref) Overrides {
 	return c
 }
 
-// poolsBeside are the pools of which some override differs from o's.
-func (o Overrides) poolsBeside(other Overrides) map[string]bool {
-	pools := map[string]bool{}
-	for _, pair := range [][2]Overrides{{o, other}, {other, o}} {
-		for r, v := range pair[0] {
-			if w, ok := pair[1][r]; !ok || w != v {
-				pools[r.Pool] = true
-			}
+// get is nil for a backend without an override.
+func (o Overrides) get(r Ref) *weight.Override {
+	v, set := o[r]
+	if !set {
+		return nil
+	}
+	return &v
+}
+
+// lasting leaves out those that have ended.
+func (o Overrides) lasting(now time.Time) Overrides {
+	kept := Overrides{}
+	for r, v := range o {
+		if !v.Expired(now) {
+			kept[r] = v
 		}
 	}
-	return pools
+	return kept
 }
 
 // keep returns those whose backend the pools hold, and the refs of the rest.
@@ -81,7 +92,7 @@ func (o Overrides) keep(pools []lb.Pool) (kept Overrides, gone []Ref) {
 			gone = append(gone, r)
 		}
 	}
-	slices.SortFunc(gone, Ref.compare)
+	slices.SortFunc(gone, Ref.Compare)
 	return kept, gone
 }
 
@@ -101,6 +112,8 @@ type overrideEntry struct {
 	Backend netip.AddrPort `json:"backend"`
 	Weight  *lb.Weight     `json:"weight,omitempty"`
 	Drain   bool           `json:"drain,omitempty"`
+	Until   time.Time      `json:"until,omitzero"`
+	Reason  string         `json:"reason,omitempty"`
 }
 
 func overridesIn(stateDir string) overridesFile {
@@ -156,15 +169,29 @@ func parseOverrides(b []byte) (Overrides, error) {
 }
 
 func (e overrideEntry) override() (weight.Override, error) {
-	switch {
-	case e.Drain && e.Weight != nil, !e.Drain && e.Weight == nil:
+	o := weight.Override{Drain: e.Drain, Until: e.Until, Reason: e.Reason}
+	if e.Drain == (e.Weight != nil) {
 		return weight.Override{}, errors.New("needs either weight or drain")
-	case e.Drain:
-		return weight.Override{Drain: true}, nil
-	case *e.Weight > lb.MaxWeight:
-		return weight.Override{}, fmt.Errorf("weight %d is above %d", *e.Weight, lb.MaxWeight)
 	}
-	return weight.Override{Weight: *e.Weight}, nil
+	if e.Weight != nil {
+		o.Weight = *e.Weight
+	}
+	return o, checkOverride(o)
+}
+
+// maxReason is how long the reason of an override can be, in bytes.
+const maxReason = 200
+
+func checkOverride(o weight.Override) error {
+	switch {
+	case o.Weight > lb.MaxWeight:
+		return fmt.Errorf("weight %d is above %d", o.Weight, lb.MaxWeight)
+	case len(o.Reason) > maxReason:
+		return fmt.Errorf("the reason has %d bytes; it has at most %d", len(o.Reason), maxReason)
+	case !utf8.ValidString(o.Reason) || strings.ContainsFunc(o.Reason, unicode.IsControl):
+		return fmt.Errorf("the reason %q is not one line of text", o.Reason)
+	}
+	return nil
 }
 
 // save replaces the file: after a crash it holds the old or the new content.
@@ -181,8 +208,8 @@ func (f overridesFile) save(o Overrides) error {
 
 func (o Overrides) document() overridesDoc {
 	doc := overridesDoc{Version: overridesVersion, Overrides: []overrideEntry{}}
-	for _, r := range slices.SortedFunc(maps.Keys(o), Ref.compare) {
-		e := overrideEntry{Pool: r.Pool, Backend: r.Endpoint, Drain: o[r].Drain}
+	for _, r := range slices.SortedFunc(maps.Keys(o), Ref.Compare) {
+		e := overrideEntry{Pool: r.Pool, Backend: r.Endpoint, Drain: o[r].Drain, Until: o[r].Until, Reason: o[r].Reason}
 		if !e.Drain {
 			w := o[r].Weight
 			e.Weight = &w

@@ -26,6 +26,8 @@ type DataPlane interface {
 	// Sweep expires idle flows and frees what nothing refers to any more.
 	Sweep() (lb.FlowUse, error)
 	Counters() (lb.Counters, error)
+	// BackendCounters reads those of the backends of these VIPs only.
+	BackendCounters([]lb.VIP) []lb.BackendCounters
 	// Flows calls yield for each used slot of the flow table until it
 	// returns false.
 	Flows(yield func(lb.Flow) bool) error

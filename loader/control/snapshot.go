@@ -29,6 +29,12 @@ func (s *Snapshot) Health(r Ref) (health.State, bool) {
 	return state, checked
 }
 
+// Panics reports whether so much of a pool is down that health is ignored.
+func (s *Snapshot) Panics(pool string) bool {
+	i, known := s.have.want.pools[pool]
+	return known && s.have.want.weights[i].panics
+}
+
 // Backends are a pool's backends as they are now, in the order of Config's.
 // The caller leaves them as they are.
 func (s *Snapshot) Backends(pool string) []lb.BackendState {

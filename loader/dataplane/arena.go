@@ -124,7 +124,7 @@ func tableHead(t lb.Table) uint32 {
 		picker = bpf.WeirPickerPICK_HASH
 	case t.Algorithm == lb.LeastConn && len(t.Slots) <= table.LeastExact:
 		picker = bpf.WeirPickerPICK_LEAST
-	case t.Algorithm == lb.LeastConn:
+	case t.Algorithm.ComparesLoads():
 		picker = bpf.WeirPickerPICK_TWO
 	}
 	return uint32(picker)<<pickerShift | uint32(len(t.Slots))

@@ -73,23 +73,47 @@ func (d *DataPlane) backendCounters() []lb.BackendCounters {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	all := make([]lb.BackendCounters, 0, len(d.registry.backends))
-	for id, b := range d.registry.backends {
-		c := lb.BackendCounters{
-			VIP: b.service.vip, Endpoint: b.key.endpoint, ID: id, Retired: b.retired,
-			Active: atomic.LoadUint64(&d.mem.active[id]),
-		}
-		for row := int(id); row < len(d.mem.stats); row += len(d.mem.backends) {
-			s := &d.mem.stats[row]
-			c.Flows += atomic.LoadUint64(&s.Flows)
-			c.Unstored += atomic.LoadUint64(&s.Unstored)
-			c.Packets += atomic.LoadUint64(&s.Packets)
-			c.Bytes += atomic.LoadUint64(&s.Bytes)
-			c.ReplyPackets += atomic.LoadUint64(&s.ReplyPackets)
-			c.ReplyBytes += atomic.LoadUint64(&s.ReplyBytes)
-		}
-		all = append(all, c)
+	for _, b := range d.registry.backends {
+		all = append(all, d.countersOf(b))
 	}
 	return all
+}
+
+// BackendCounters reads those of the backends of these VIPs only, in any
+// order.
+func (d *DataPlane) BackendCounters(vips []lb.VIP) []lb.BackendCounters {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var all []lb.BackendCounters
+	for _, vip := range vips {
+		s := d.registry.services[vip]
+		if s == nil {
+			continue
+		}
+		for _, id := range s.ids {
+			if b := d.registry.backends[id]; b != nil {
+				all = append(all, d.countersOf(b))
+			}
+		}
+	}
+	return all
+}
+
+func (d *DataPlane) countersOf(b *backend) lb.BackendCounters {
+	c := lb.BackendCounters{
+		VIP: b.service.vip, Endpoint: b.key.endpoint, ID: b.id, Retired: b.retired,
+		Active: atomic.LoadUint64(&d.mem.active[b.id]),
+	}
+	for row := int(b.id); row < len(d.mem.stats); row += len(d.mem.backends) {
+		s := &d.mem.stats[row]
+		c.Flows += atomic.LoadUint64(&s.Flows)
+		c.Unstored += atomic.LoadUint64(&s.Unstored)
+		c.Packets += atomic.LoadUint64(&s.Packets)
+		c.Bytes += atomic.LoadUint64(&s.Bytes)
+		c.ReplyPackets += atomic.LoadUint64(&s.ReplyPackets)
+		c.ReplyBytes += atomic.LoadUint64(&s.ReplyBytes)
+	}
+	return c
 }
 
 func (d *DataPlane) reasons() ([]lb.ReasonCount, error) {

@@ -24,6 +24,7 @@ import (
 	"weir/loader/lb"
 	"weir/loader/netlab"
 	"weir/loader/nexthop"
+	"weir/loader/weight"
 )
 
 // shape is a large configuration: pools of equal size, each used by some
@@ -198,7 +199,7 @@ func (n *node) change(i int, w lb.Weight) time.Duration {
 	p := n.config.Pools[i*37%len(n.config.Pools)]
 	ref := control.Ref{Pool: p.Name, Endpoint: p.Backends[i%len(p.Backends)].Endpoint()}
 	began := time.Now()
-	if err := n.control.SetWeight(context.Background(), ref, w); err != nil {
+	if err := n.control.Override(context.Background(), ref, weight.Override{Weight: w}); err != nil {
 		n.t.Fatal(err)
 	}
 	return time.Since(began)

@@ -180,10 +180,11 @@ const (
 	RoundRobin         Algorithm = 2
 	WeightedRoundRobin Algorithm = 3
 	LeastConn          Algorithm = 4
+	Random             Algorithm = 5 // the less loaded of two candidates
 )
 
 // AlgorithmNames lists the algorithms for people.
-const AlgorithmNames = "maglev, round_robin (rr), weighted_round_robin (wrr) or least_conn (lc)"
+const AlgorithmNames = "maglev, round_robin (rr), weighted_round_robin (wrr), least_conn (lc) or random"
 
 // ParseAlgorithm reads one of AlgorithmNames.
 func ParseAlgorithm(s string) (Algorithm, error) {
@@ -196,6 +197,8 @@ func ParseAlgorithm(s string) (Algorithm, error) {
 		return WeightedRoundRobin, nil
 	case "least_conn", "lc":
 		return LeastConn, nil
+	case "random":
+		return Random, nil
 	}
 	return 0, fmt.Errorf("algorithm %q is not %s", s, AlgorithmNames)
 }
@@ -210,9 +213,14 @@ func (a Algorithm) String() string {
 		return "weighted_round_robin"
 	case LeastConn:
 		return "least_conn"
+	case Random:
+		return "random"
 	}
 	return "algorithm-" + strconv.Itoa(int(a))
 }
+
+// ComparesLoads reports whether new flows go where the fewest are.
+func (a Algorithm) ComparesLoads() bool { return a == LeastConn || a == Random }
 
 // MarshalText writes the algorithm's long name.
 func (a Algorithm) MarshalText() ([]byte, error) { return []byte(a.String()), nil }

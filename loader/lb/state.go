@@ -14,6 +14,8 @@ type Backend struct {
 	ServerID string
 
 	Health *Health // nil: the pool's
+	Agent  *Agent  // nil: the pool's
+	Limits []Limit // over which it is cut off
 }
 
 // Endpoint is the backend's identity inside its pool, "ADDRESS:PORT".
@@ -25,6 +27,8 @@ type Pool struct {
 	Algorithm Algorithm
 	TableSize uint32 // Maglev table entries, a prime
 	Health    Health
+	Law       Law
+	Agent     Agent
 	Backends  []Backend
 	QUIC      QUIC
 	HTTP      *PoolHTTP // nil: the HTTP tier does not use the pool
@@ -52,6 +56,14 @@ func (p Pool) HealthOf(b Backend) Health {
 		return *b.Health
 	}
 	return p.Health
+}
+
+// AgentOf is how the agent of one of the pool's backends is asked.
+func (p Pool) AgentOf(b Backend) Agent {
+	if b.Agent != nil {
+		return *b.Agent
+	}
+	return p.Agent
 }
 
 // Service is a VIP, its forwarding mode and its pool.
@@ -102,16 +114,17 @@ type BackendState struct {
 }
 
 // Table is what the kernel picks from: slots into ServiceState.Backends. An
-// empty table means that no backend takes new flows. With LeastConn each entry
-// has a slot in its low 16 bits and that backend's weight in the high 16.
+// empty table means that no backend takes new flows. With an algorithm that
+// compares loads each entry has a slot in its low 16 bits and that backend's
+// weight in the high 16.
 type Table struct {
 	Algorithm Algorithm
 	Slots     []uint32
 }
 
-// Slot is the slot of an entry, without the weight that LeastConn puts there.
+// Slot is the slot of an entry, without the weight that may be there.
 func (t Table) Slot(entry int) uint32 {
-	if t.Algorithm == LeastConn {
+	if t.Algorithm.ComparesLoads() {
 		return t.Slots[entry] & 0xffff
 	}
 	return t.Slots[entry]

@@ -24,6 +24,8 @@ func build(algorithm lb.Algorithm, entries []Entry, size uint32, seed uint64) ([
 		return SmoothWRR(weights(entries))
 	case lb.LeastConn:
 		return LeastConn(weights(entries))
+	case lb.Random:
+		return Random(weights(entries))
 	}
 	return nil, fmt.Errorf("build table: no such algorithm: %s", algorithm)
 }

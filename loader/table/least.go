@@ -24,15 +24,29 @@ func LeastConn(weights []lb.EffectiveWeight) ([]uint32, error) {
 	if len(weights) > leastMax {
 		return nil, fmt.Errorf("%d backends are more than least_conn can have (%d)", len(weights), leastMax)
 	}
-	slots := RoundRobin(weights)
-	if len(slots) > LeastExact {
-		var err error
-		if slots, err = SmoothWRR(weights); err != nil {
-			return nil, err
-		}
+	if slots := RoundRobin(weights); len(slots) <= LeastExact {
+		return withWeights(slots, weights), nil
 	}
+	return Random(weights)
+}
+
+// Random lists the candidates of which the kernel draws two and takes the less
+// loaded: each backend as often as in a smooth weighted round-robin schedule,
+// so that draws follow the weights.
+func Random(weights []lb.EffectiveWeight) ([]uint32, error) {
+	if len(weights) > leastMax {
+		return nil, fmt.Errorf("%d backends are more than random can have (%d)", len(weights), leastMax)
+	}
+	slots, err := SmoothWRR(weights)
+	if err != nil {
+		return nil, err
+	}
+	return withWeights(slots, weights), nil
+}
+
+func withWeights(slots []uint32, weights []lb.EffectiveWeight) []uint32 {
 	if len(slots) == 0 {
-		return nil, nil
+		return nil
 	}
 	top := max(slices.Max(weights), leastMax)
 	entries := make([]uint32, len(slots))
@@ -40,5 +54,5 @@ func LeastConn(weights []lb.EffectiveWeight) ([]uint32, error) {
 		w := uint64(weights[slot]) * leastMax / uint64(top)
 		entries[i] = uint32(max(w, 1))<<leastWeightShift | slot
 	}
-	return entries, nil
+	return entries
 }

@@ -59,3 +59,18 @@ func TestLeastConnOfManyFollowsWeights(t *testing.T) {
 		}
 	}
 }
+
+// Random draws by weight from small pools, too.
+func TestRandomListsByWeight(t *testing.T) {
+	got, err := Random([]lb.EffectiveWeight{64, 0, 128})
+	if err != nil {
+		t.Fatal(err)
+	}
+	counts := map[uint32]int{}
+	for _, e := range got {
+		counts[e]++
+	}
+	if len(got) != 3 || counts[64<<16] != 1 || counts[128<<16|2] != 2 {
+		t.Errorf("entries %x", got)
+	}
+}

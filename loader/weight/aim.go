@@ -3,7 +3,10 @@ package weight
 import (
 	"fmt"
 	"math"
+	"slices"
 	"time"
+
+	"weir/loader/lb"
 )
 
 const (
@@ -18,8 +21,14 @@ func (p *Pool) Step(now time.Time) Result {
 	p.judgeHealth()
 	p.aim(now)
 	r := p.publish(now)
+	p.restless = p.moving || p.settings.Mode != lb.ModeStatic || slices.ContainsFunc(p.members, (*member).restless)
 	r.Notices, p.notices = p.notices, nil
 	return r
+}
+
+func (m *member) restless() bool {
+	return !m.slowFrom.IsZero() || m.override != nil && !m.override.Until.IsZero() ||
+		m.signals != nil && !m.silent && !m.reported.IsZero()
 }
 
 func (p *Pool) expireOverrides(now time.Time) {
@@ -38,7 +47,7 @@ func (p *Pool) judgeHealth() {
 	var sum, up float64
 	for _, m := range p.members {
 		sum += float64(m.base)
-		if m.health.Up {
+		if m.well() {
 			up += float64(m.base)
 		}
 	}
@@ -55,7 +64,7 @@ func (p *Pool) judgeHealth() {
 		p.notice(nil, PanicEnded, "health counts again")
 	}
 	for _, m := range p.members {
-		m.usable = m.health.Up || panics
+		m.usable = m.well() || panics
 	}
 }
 
@@ -65,7 +74,7 @@ func (p *Pool) aim(now time.Time) {
 		m.aimSlow(now, p.settings)
 		p.hear(now, m)
 	}
-	if p.settings.Mode == Static {
+	if p.settings.Mode == lb.ModeStatic {
 		for _, m := range p.members {
 			m.resources, m.why = 1, "weights are static"
 		}
@@ -75,7 +84,7 @@ func (p *Pool) aim(now time.Time) {
 	p.cutOff(now)
 }
 
-func (m *member) aimSlow(now time.Time, s Settings) {
+func (m *member) aimSlow(now time.Time, s lb.Law) {
 	m.slow = 1
 	if m.slowFrom.IsZero() {
 		return
@@ -90,7 +99,7 @@ func (m *member) aimSlow(now time.Time, s Settings) {
 
 // hear notices who has fallen silent.
 func (p *Pool) hear(now time.Time, m *member) {
-	if m.silent || m.reported.IsZero() || now.Sub(m.reported) <= silentAfter*p.settings.Interval {
+	if m.signals == nil || m.silent || m.reported.IsZero() || now.Sub(m.reported) <= silentAfter*p.settings.Interval {
 		return
 	}
 	m.silent, m.held = true, m.resources
@@ -98,7 +107,7 @@ func (p *Pool) hear(now time.Time, m *member) {
 }
 
 // glide is the way back from what was held to the configured weight.
-func (m *member) glide(now time.Time, s Settings) {
+func (m *member) glide(now time.Time, s lb.Law) {
 	silence := now.Sub(m.reported)
 	part := min(1, (silence-silentAfter*s.Interval).Seconds()/glideTime.Seconds())
 	m.resources = m.held + part*(1-m.held)
@@ -119,7 +128,7 @@ func (p *Pool) aimResources(now time.Time) {
 		case p.claims(m):
 			fresh = append(fresh, m)
 			busiest = max(busiest, m.estimate.util.value)
-		case p.settings.Mode == Cutoff:
+		case p.settings.Mode == lb.ModeCutoff:
 			m.resources, m.why = 1, "within its limits"
 		default:
 			m.resources, m.why = 1, "no traffic known yet to compare reports with"
@@ -129,6 +138,18 @@ func (p *Pool) aimResources(now time.Time) {
 	trust := min(max((busiest-idleUtil)/(busyUtil-idleUtil), 0), 1)
 	p.share(fresh, trust)
 	p.doubtClaims(now, fresh)
+	p.followPercents()
+}
+
+// followPercents takes what agents ask for themselves, within the bounds.
+func (p *Pool) followPercents() {
+	for _, m := range p.members {
+		if m.percent == 0 || m.silent {
+			continue
+		}
+		m.resources = min(max(m.resources*m.percent/100, p.settings.Min), p.settings.Max)
+		m.why += fmt.Sprintf("; the agent asks for %.4g %%", m.percent)
+	}
 }
 
 // claims reports whether a member takes part in sharing by its reports.
@@ -136,10 +157,10 @@ func (p *Pool) claims(m *member) bool {
 	switch {
 	case m.base == 0 || !m.usable || m.cutoff.tripped != 0:
 		return false
-	case p.settings.Mode == Capacity:
+	case p.settings.Mode == lb.ModeCapacity:
 		return m.estimate.fresh || m.estimate.capacity.known()
 	}
-	return p.settings.Mode == Headroom && m.estimate.headroom.known()
+	return p.settings.Mode == lb.ModeHeadroom && m.estimate.headroom.known()
 }
 
 // compare holds the reports of a pool against each other.
@@ -172,7 +193,7 @@ func (p *Pool) share(fresh []*member, trust float64) {
 
 // claim is what a backend could take, for each of its configured weight.
 func (p *Pool) claim(m *member) float64 {
-	if p.settings.Mode == Headroom {
+	if p.settings.Mode == lb.ModeHeadroom {
 		return math.Exp(m.estimate.headroom.value)
 	}
 	return math.Exp(m.estimate.capacity.value)

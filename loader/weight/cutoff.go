@@ -3,6 +3,8 @@ package weight
 import (
 	"fmt"
 	"time"
+
+	"weir/loader/lb"
 )
 
 const (
@@ -28,7 +30,7 @@ type cutoff struct {
 
 // sample looks at a report's values; a limit whose metric is missing neither
 // trips nor clears.
-func (c *cutoff) sample(now time.Time, limits []Limit, values map[string]float64) {
+func (c *cutoff) sample(now time.Time, limits []lb.Limit, values map[string]float64) {
 	if len(c.over) != len(limits) {
 		*c = cutoff{over: make([]int, len(limits)), hold: c.hold, since: c.since}
 	}
@@ -63,7 +65,7 @@ func (c *cutoff) trip(now time.Time, limit int) {
 	c.tripped, c.since, c.until = limit+1, now, now.Add(c.hold)
 }
 
-func (c *cutoff) why(now time.Time, limits []Limit) string {
+func (c *cutoff) why(now time.Time, limits []lb.Limit) string {
 	l := limits[c.tripped-1]
 	s := fmt.Sprintf("cut off for %s: %s is %.4g, the limit %.4g, clears at %.4g",
 		now.Sub(c.since).Round(time.Second), l.Metric, c.value, l.Max, l.Clear)

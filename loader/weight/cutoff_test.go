@@ -3,10 +3,12 @@ package weight
 import (
 	"testing"
 	"time"
+
+	"weir/loader/lb"
 )
 
 func TestCutoff(t *testing.T) {
-	limits := []Limit{Ratio("cpu", 0.8), Count("iops", 1000)}
+	limits := []lb.Limit{lb.RatioLimit("cpu", 0.8), lb.CountLimit("iops", 1000)}
 	type values = map[string]float64
 	over, under, between := values{"cpu": 0.9}, values{"cpu": 0.5}, values{"cpu": 0.75}
 	for _, c := range []struct {
@@ -36,7 +38,7 @@ func TestCutoff(t *testing.T) {
 }
 
 func TestCutoffHoldsLongerEachTime(t *testing.T) {
-	limits := []Limit{Ratio("cpu", 0.8)}
+	limits := []lb.Limit{lb.RatioLimit("cpu", 0.8)}
 	var state cutoff
 	now := time.Unix(0, 0)
 	at := func(v float64, seconds int) {
@@ -66,16 +68,16 @@ func TestCutoffHoldsLongerEachTime(t *testing.T) {
 
 func TestLimits(t *testing.T) {
 	for _, c := range []struct {
-		got, want Limit
+		got, want lb.Limit
 	}{
-		{Ratio("cpu", 0.8), Limit{"cpu", 0.8, 0.7}},
-		{Ratio("cpu", 0.1), Limit{"cpu", 0.1, 0.05}},
-		{Count("iops", 1000), Limit{"iops", 1000, 900}},
+		{lb.RatioLimit("cpu", 0.8), lb.Limit{Metric: "cpu", Max: 0.8, Clear: 0.7}},
+		{lb.RatioLimit("cpu", 0.1), lb.Limit{Metric: "cpu", Max: 0.1, Clear: 0.05}},
+		{lb.CountLimit("iops", 1000), lb.Limit{Metric: "iops", Max: 1000, Clear: 900}},
 	} {
 		if d := c.got.Clear - c.want.Clear; c.got.Max != c.want.Max || d > 1e-9 || d < -1e-9 {
 			t.Errorf("%+v, want %+v", c.got, c.want)
 		}
-		if err := c.got.check(); err != nil {
+		if err := c.got.Check(); err != nil {
 			t.Error(err)
 		}
 	}

@@ -3,6 +3,8 @@ package weight
 import (
 	"math"
 	"time"
+
+	"weir/loader/lb"
 )
 
 const (
@@ -83,7 +85,7 @@ func (r *response) haste() float64 {
 
 // sample takes a report's utilisation and free part and the traffic that goes
 // with them. interval is the way of a report here: how often, and how old.
-func (e *estimate) sample(now time.Time, s Settings, r Report, util, free float64) {
+func (e *estimate) sample(now time.Time, s lb.Law, r Report, util, free float64) {
 	tau := max(0, s.Smoothing-r.Tau)
 	passed := now.Sub(e.util.at)
 	util = min(max(util, minUtil), maxUtil)

@@ -29,20 +29,36 @@ type Explanation struct {
 
 // Explain says how a backend's weight came about; false if it is not in the pool.
 func (p *Pool) Explain(now time.Time, endpoint netip.AddrPort) (Explanation, bool) {
-	i, ok := p.slots[endpoint]
-	if !ok {
+	m := p.member(endpoint)
+	if m == nil {
 		return Explanation{}, false
 	}
-	m, sum := p.members[i], lb.EffectiveWeight(0)
-	for _, w := range p.Weights() {
-		sum += w
+	return p.explain(now, m, p.sum()), true
+}
+
+// ExplainAll is Explain for each backend, in their order.
+func (p *Pool) ExplainAll(now time.Time) []Explanation {
+	all, sum := make([]Explanation, len(p.members)), p.sum()
+	for i, m := range p.members {
+		all[i] = p.explain(now, m, sum)
 	}
-	e := Explanation{Endpoint: endpoint, Effective: m.effective(), Target: m.target()}
+	return all
+}
+
+func (p *Pool) sum() (sum lb.EffectiveWeight) {
+	for _, m := range p.members {
+		sum += m.effective()
+	}
+	return sum
+}
+
+func (p *Pool) explain(now time.Time, m *member, sum lb.EffectiveWeight) Explanation {
+	e := Explanation{Endpoint: m.Endpoint, Effective: m.effective(), Target: m.target()}
 	if sum > 0 {
 		e.Share = float64(e.Effective) / float64(sum)
 	}
 	e.Parts = []Part{m.configuredPart(now), p.healthPart(now, m), m.slowPart(now, p.settings), m.resourcePart(now), p.limitsPart(m)}
-	return e, true
+	return e
 }
 
 func (m *member) configuredPart(now time.Time) Part {
@@ -59,17 +75,27 @@ func (p *Pool) healthPart(now time.Time, m *member) Part {
 		part.Age = now.Sub(m.healthSince)
 	}
 	switch {
-	case m.usable && m.health.Up:
+	case m.well():
 		part.Why = "up"
 	case m.usable:
-		part.Why = "down, but too much of the pool is: " + p.panicWhy
+		part.Why = m.unwell() + ", but too much of the pool is: " + p.panicWhy
 	default:
-		part.Value, part.Why = 0, "down"
+		part.Value, part.Why = 0, m.unwell()
 	}
 	return part
 }
 
-func (m *member) slowPart(now time.Time, s Settings) Part {
+func (m *member) unwell() string {
+	switch {
+	case m.health.Pending:
+		return "not checked yet"
+	case !m.health.Up:
+		return "down"
+	}
+	return "its agent says " + m.out
+}
+
+func (m *member) slowPart(now time.Time, s lb.Law) Part {
 	part := Part{Name: "slow start", Value: m.slow, Why: "not starting"}
 	if m.slow < 1 {
 		part.Age = now.Sub(m.slowFrom)
@@ -79,9 +105,9 @@ func (m *member) slowPart(now time.Time, s Settings) Part {
 }
 
 func (m *member) resourcePart(now time.Time) Part {
-	part := Part{Name: "resources", Value: m.resources, Input: m.input, Why: m.why}
-	if !m.reported.IsZero() {
-		part.Age = now.Sub(m.reported)
+	part := Part{Name: "resources", Value: m.resources, Why: m.why}
+	if m.signals != nil && !m.reported.IsZero() {
+		part.Input, part.Age = m.input, now.Sub(m.reported)
 	}
 	return part
 }

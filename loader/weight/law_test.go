@@ -110,7 +110,7 @@ func TestCapacityIsStable(t *testing.T) {
 			{"neighbour", plant{capacity: []float64{1, 1, 1, 1}, other: []float64{0.5, 0, 0, 0}, load: 2}, []float64{0.25, 1.25, 1.25, 1.25}},
 		} {
 			c.plant.delay = delay
-			r := newRig(t, DefaultSettings(), backends(4))
+			r := newRig(t, capacityLaw(), backends(4))
 			factors := c.plant.run(r, 300+20*delay)
 			last := factors[len(factors)-1]
 			for i, want := range c.want {
@@ -130,8 +130,8 @@ func TestCapacityIsStable(t *testing.T) {
 // backend may sway by a step of rounding, but by no more.
 func TestHeadroomIsStable(t *testing.T) {
 	for _, delay := range []int{0, 10} {
-		s := DefaultSettings()
-		s.Mode = Headroom
+		s := capacityLaw()
+		s.Mode = lb.ModeHeadroom
 		r := newRig(t, s, backends(4))
 		p := plant{capacity: []float64{0.5, 1.5, 1, 1}, other: make([]float64, 4), load: 3.2, delay: delay}
 		factors := p.run(r, 1200)
@@ -154,7 +154,7 @@ func TestLiarIsBounded(t *testing.T) {
 		"very busy": {Rate: 1e12, Values: map[string]float64{"cpu": 1e-9}},
 		"dead":      {Rate: 1e-9, Values: map[string]float64{"cpu": 1e12}},
 	} {
-		r := newRig(t, DefaultSettings(), backends(10))
+		r := newRig(t, capacityLaw(), backends(10))
 		honest := says("cpu", slices.Repeat([]float64{0.6}, 10)...)
 		for range 120 {
 			r.second(func(i int) (Report, bool) {
@@ -180,12 +180,12 @@ func TestLiarIsBounded(t *testing.T) {
 func TestStepsKeepTheirPromises(t *testing.T) {
 	for seed := range uint64(12) {
 		random := rand.New(rand.NewPCG(seed, 7))
-		s := DefaultSettings()
-		s.Mode = Mode(random.IntN(4))
+		s := capacityLaw()
+		s.Mode = lb.ResourceMode(random.IntN(4))
 		s.MaxMove = 0.02 + 0.08*random.Float64()
 		s.HoldOff = time.Duration(random.IntN(4)) * time.Second
 		s.SlowStart = time.Duration(random.IntN(2)*20) * time.Second
-		all := backends(1+random.IntN(12), Ratio("cpu", 0.8))
+		all := backends(1+random.IntN(12), lb.RatioLimit("cpu", 0.8))
 		for i := range all {
 			all[i].Configured = lb.Weight(1 + random.IntN(10))
 		}
@@ -260,7 +260,7 @@ func base(p *Pool) (sum uint64) {
 func TestSameCallsSameWeights(t *testing.T) {
 	run := func() (all []lb.EffectiveWeight) {
 		random := rand.New(rand.NewPCG(3, 3))
-		r := newRig(t, DefaultSettings(), backends(6, Ratio("cpu", 0.9)))
+		r := newRig(t, capacityLaw(), backends(6, lb.RatioLimit("cpu", 0.9)))
 		for range 100 {
 			r.second(func(int) (Report, bool) { return anyReport(random), true })
 			all = append(all, r.pool.Weights()...)
@@ -273,31 +273,31 @@ func TestSameCallsSameWeights(t *testing.T) {
 }
 
 func TestSettingsAreChecked(t *testing.T) {
-	if err := DefaultSettings().Check(); err != nil {
+	if err := capacityLaw().Check(); err != nil {
 		t.Fatal(err)
 	}
-	for name, breaks := range map[string]func(*Settings){
-		"min":             func(s *Settings) { s.Min = 0 },
-		"max":             func(s *Settings) { s.Max = 3 },
-		"step":            func(s *Settings) { s.Step = math.NaN() },
-		"panic threshold": func(s *Settings) { s.Panic = 1.5 },
-		"interval":        func(s *Settings) { s.Interval = 0 },
-		"hold-off":        func(s *Settings) { s.HoldOff = -time.Second },
-		"resource mode":   func(s *Settings) { s.Mode = 9 },
-		"metric":          func(s *Settings) { s.Metric = "" },
+	for name, breaks := range map[string]func(*lb.Law){
+		"min":             func(s *lb.Law) { s.Min = 0 },
+		"max":             func(s *lb.Law) { s.Max = 3 },
+		"step":            func(s *lb.Law) { s.Step = math.NaN() },
+		"panic threshold": func(s *lb.Law) { s.Panic = 1.5 },
+		"interval":        func(s *lb.Law) { s.Interval = 0 },
+		"hold-off":        func(s *lb.Law) { s.HoldOff = -time.Second },
+		"resource mode":   func(s *lb.Law) { s.Mode = 9 },
+		"metric":          func(s *lb.Law) { s.Metric = "" },
 	} {
-		s := DefaultSettings()
+		s := capacityLaw()
 		breaks(&s)
 		if _, err := NewPool(s, nil); err == nil {
 			t.Errorf("%s is accepted", name)
 		}
 	}
-	for _, m := range []Mode{Static, Cutoff, Headroom, Capacity} {
-		if got, err := ParseMode(m.String()); err != nil || got != m {
+	for _, m := range []lb.ResourceMode{lb.ModeStatic, lb.ModeCutoff, lb.ModeHeadroom, lb.ModeCapacity} {
+		if got, err := lb.ParseResourceMode(m.String()); err != nil || got != m {
 			t.Errorf("%s: %v, %v", m, got, err)
 		}
 	}
-	if _, err := ParseMode("fast"); err == nil {
+	if _, err := lb.ParseResourceMode("fast"); err == nil {
 		t.Error("mode fast is accepted")
 	}
 }

@@ -3,6 +3,8 @@ package weight
 import (
 	"fmt"
 	"net/netip"
+	"slices"
+	"strings"
 	"time"
 
 	"weir/loader/lb"
@@ -10,8 +12,9 @@ import (
 
 // Health is what checks say of a backend. The zero value is down.
 type Health struct {
-	Up  bool
-	Why string // the last check's result
+	Up      bool
+	Pending bool   // down only because no check has ended yet: what follows is no comeback
+	Why     string // the last check's result
 }
 
 // Notice is something that people should hear of.
@@ -32,6 +35,8 @@ const (
 	CutOffEnded     NoticeKind = "cut_off_over"
 	AgentSilent     NoticeKind = "agent_silent"
 	AgentBack       NoticeKind = "agent_back"
+	AgentOut        NoticeKind = "agent_out"
+	AgentReady      NoticeKind = "agent_ready"
 	Doubted         NoticeKind = "doubted"
 	OverrideExpired NoticeKind = "override_expired"
 )
@@ -48,13 +53,14 @@ const unit = float64(lb.EffectiveUnit)
 
 // Pool follows the backends of one pool.
 type Pool struct {
-	settings Settings
+	settings lb.Law
 	members  []*member
 	slots    map[netip.AddrPort]int
 	refused  map[Refusal]uint64
 	lastMove time.Time
 	moving   bool   // errors are being worked off
 	panicWhy string // "": no panic
+	restless bool
 	notices  []Notice
 }
 
@@ -65,37 +71,56 @@ type member struct {
 	health      Health
 	healthSince time.Time
 
-	order    order
-	reported time.Time // when the last report arrived; zero: none yet
-	silent   bool
-	held     float64 // resources when it fell silent
-	estimate estimate
-	observed observed
-	doubt    doubt
-	cutoff   cutoff
+	*signals // nil where nothing was said: they take kilobytes
 
 	base      lb.Weight // configured or override
 	usable    bool      // by health and panic
 	slowFrom  time.Time // zero: not starting
 	slow      float64
 	resources float64
-	input     string // of resources
 	why       string // of resources
 
 	soft      int       // published slow start × resources, in 1/64
 	published lb.Weight // base that was published, 0 if not usable
 }
 
+// signals are what an agent and traffic said of a backend. A pool that follows
+// reports has them for each.
+type signals struct {
+	order    order
+	reported time.Time // when the last report arrived; zero: none yet
+	silent   bool
+	held     float64 // resources when it fell silent
+	out      string  // the state in which the agent takes no new flows, "": in service
+	percent  float64 // of its weight, as the agent asks for; 0: does not
+	estimate estimate
+	observed observed
+	doubt    doubt
+	cutoff   cutoff
+	input    string // of resources
+}
+
 func newMember(b Backend) *member {
 	return &member{
-		Backend: b, health: Health{Up: true, Why: "not checked yet"}, usable: true,
+		Backend: b, health: Health{Up: true, Why: "not checked"}, usable: true,
 		base: b.Configured, published: b.Configured,
 		slow: 1, resources: 1, soft: int(unit), why: "no report yet",
 	}
 }
 
+// listen makes room for signals.
+func (m *member) listen() *signals {
+	if m.signals == nil {
+		m.signals = &signals{}
+	}
+	return m.signals
+}
+
+// well reports whether neither checks nor its own agent take it out.
+func (m *member) well() bool { return m.health.Up && (m.signals == nil || m.out == "") }
+
 // NewPool starts with every backend up and at its configured weight.
-func NewPool(s Settings, backends []Backend) (*Pool, error) {
+func NewPool(s lb.Law, backends []Backend) (*Pool, error) {
 	p := &Pool{refused: map[Refusal]uint64{}}
 	if err := p.replace(s, backends, newMember); err != nil {
 		return nil, err
@@ -103,10 +128,12 @@ func NewPool(s Settings, backends []Backend) (*Pool, error) {
 	return p, nil
 }
 
-// Configure takes over other settings and backends. Who stays keeps its state;
-// who comes starts slowly. On error nothing has changed.
-func (p *Pool) Configure(now time.Time, s Settings, backends []Backend) error {
-	return p.replace(s, backends, func(b Backend) *member {
+// With is a pool of other settings and backends that goes on where p is. Who
+// stays keeps its state; who comes starts slowly. p can be used again if what
+// With gave is used no more.
+func (p *Pool) With(now time.Time, s lb.Law, backends []Backend) (*Pool, error) {
+	next := *p
+	err := next.replace(s, backends, func(b Backend) *member {
 		i, stays := p.slots[b.Endpoint]
 		if !stays {
 			m := newMember(b)
@@ -115,15 +142,20 @@ func (p *Pool) Configure(now time.Time, s Settings, backends []Backend) error {
 			return m
 		}
 		m := *p.members[i]
-		if fmt.Sprint(m.Limits) != fmt.Sprint(b.Limits) {
-			m.cutoff = cutoff{}
+		if m.signals != nil {
+			own := *m.signals
+			m.signals = &own
+			if !slices.Equal(m.Limits, b.Limits) {
+				m.cutoff = cutoff{}
+			}
 		}
 		m.Backend = b
 		return &m
 	})
+	return &next, err
 }
 
-func (p *Pool) replace(s Settings, backends []Backend, member func(Backend) *member) error {
+func (p *Pool) replace(s lb.Law, backends []Backend, member func(Backend) *member) error {
 	if err := s.Check(); err != nil {
 		return err
 	}
@@ -131,6 +163,11 @@ func (p *Pool) replace(s Settings, backends []Backend, member func(Backend) *mem
 		return err
 	}
 	members, slots := newMembers(backends, member)
+	if s.Mode != lb.ModeStatic {
+		for _, m := range members {
+			m.listen()
+		}
+	}
 	p.settings, p.members, p.slots = s, members, slots
 	return nil
 }
@@ -155,13 +192,13 @@ func (p *Pool) member(endpoint netip.AddrPort) *member {
 // pool it is ignored. What changes, changes at the next Step.
 func (p *Pool) SetHealth(now time.Time, endpoint netip.AddrPort, h Health) {
 	m := p.member(endpoint)
-	if m == nil {
+	if m == nil || h == m.health {
 		return
 	}
 	if h.Up != m.health.Up || m.healthSince.IsZero() {
 		m.healthSince = now
 	}
-	if h.Up && !m.health.Up {
+	if h.Up && !m.health.Up && !m.health.Pending {
 		m.start(now, p.settings)
 	}
 	m.health = h
@@ -169,7 +206,7 @@ func (p *Pool) SetHealth(now time.Time, endpoint netip.AddrPort, h Health) {
 
 // start begins a slow start. Until Step publishes it, the backend has no flows
 // to lose, so its factor need not be approached in steps.
-func (m *member) start(now time.Time, s Settings) {
+func (m *member) start(now time.Time, s lb.Law) {
 	m.slow, m.slowFrom = 1, time.Time{}
 	if s.SlowStart > 0 {
 		m.slowFrom = now
@@ -204,6 +241,7 @@ func (p *Pool) report(now time.Time, endpoint netip.AddrPort, r Report) error {
 	if err := r.check(); err != nil {
 		return err
 	}
+	m.listen()
 	if err := m.order.admit(r.Boot, r.Seq); err != nil {
 		return err
 	}
@@ -211,6 +249,8 @@ func (p *Pool) report(now time.Time, endpoint netip.AddrPort, r Report) error {
 		p.notice(m, AgentBack, "reports again")
 	}
 	m.silent, m.reported = false, now
+	p.noticeState(m, r.Out)
+	m.out, m.percent = r.Out, r.Percent
 	was := m.cutoff.tripped
 	m.take(now, p.settings, r)
 	if is := m.cutoff.tripped; is != was {
@@ -219,8 +259,18 @@ func (p *Pool) report(now time.Time, endpoint netip.AddrPort, r Report) error {
 	return nil
 }
 
+func (p *Pool) noticeState(m *member, out string) {
+	switch {
+	case out == m.out:
+	case out == "":
+		p.notice(m, AgentReady, "its agent says that it is in service again")
+	default:
+		p.notice(m, AgentOut, "its agent says %s", out)
+	}
+}
+
 func (p *Pool) noticeCutoff(now time.Time, m *member, tripped bool) {
-	if p.settings.Mode == Static {
+	if p.settings.Mode == lb.ModeStatic {
 		return
 	}
 	if tripped {
@@ -231,21 +281,38 @@ func (p *Pool) noticeCutoff(now time.Time, m *member, tripped bool) {
 }
 
 // take learns from a report.
-func (m *member) take(now time.Time, s Settings, r Report) {
+func (m *member) take(now time.Time, s lb.Law, r Report) {
 	m.cutoff.sample(now, m.Limits, r.Values)
 	if r.Rate == 0 {
 		r.Rate = m.observed.rateAt(now.Add(-r.Age))
 	}
-	if util, ok := utilisation(m.Backend, s.Metric, r.Values); ok || s.Mode == Headroom {
+	if util, ok := utilisation(m.Backend, s.Metric, r.Values); ok || s.Mode == lb.ModeHeadroom {
 		m.estimate.sample(now, s, r, util, free(m.Backend, s.Metric, r.Values))
 	}
-	m.input = fmt.Sprintf("%s %.3g, rate %.4g/s", s.Metric, r.Values[s.Metric], r.Rate)
+	m.input = describe(s.Metric, m.Limits, r)
+}
+
+// describe shows what counts of a report.
+func describe(metric string, limits []lb.Limit, r Report) string {
+	var parts []string
+	if v, known := r.Values[metric]; known {
+		parts = append(parts, fmt.Sprintf("%s %.3g", metric, v))
+	}
+	for _, l := range limits {
+		if v, known := r.Values[l.Metric]; known && l.Metric != metric {
+			parts = append(parts, fmt.Sprintf("%s %.3g", l.Metric, v))
+		}
+	}
+	if r.Rate > 0 {
+		parts = append(parts, fmt.Sprintf("rate %.4g/s", r.Rate))
+	}
+	return strings.Join(parts, ", ")
 }
 
 // Traffic takes what was counted for a backend, about once in a second.
 func (p *Pool) Traffic(now time.Time, endpoint netip.AddrPort, t Traffic) {
 	if m := p.member(endpoint); m != nil {
-		m.observed.add(now, t, p.settings.Smoothing)
+		m.listen().observed.add(now, t, p.settings.Smoothing)
 	}
 }
 
@@ -257,6 +324,13 @@ func (p *Pool) Refused() map[Refusal]uint64 {
 	}
 	return all
 }
+
+// Restless reports whether a later Step may change something though nothing is
+// told to the pool until then.
+func (p *Pool) Restless() bool { return p.restless }
+
+// Panics reports whether so much of the pool is down that health is ignored.
+func (p *Pool) Panics() bool { return p.panicWhy != "" }
 
 // Weights are what is to be programmed, in the order of the backends.
 func (p *Pool) Weights() []lb.EffectiveWeight {

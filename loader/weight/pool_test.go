@@ -11,7 +11,7 @@ import (
 )
 
 func TestHealthActsAtOnce(t *testing.T) {
-	r := newRig(t, DefaultSettings(), backends(3))
+	r := newRig(t, capacityLaw(), backends(3))
 	r.pool.SetHealth(r.now, endpoint(1), Health{Why: "connect: refused"})
 	if res := r.second(mute); !res.Changed || res.Moved != 0 {
 		t.Errorf("one down: %+v", res)
@@ -43,7 +43,7 @@ func TestPanicIgnoresHealth(t *testing.T) {
 		{"off", []lb.Weight{1, 2}, []int{0, 1}, nil, 0, []lb.EffectiveWeight{0, 0}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s, all := DefaultSettings(), backends(len(c.weights))
+			s, all := capacityLaw(), backends(len(c.weights))
 			s.Panic = c.threshold
 			for i, w := range c.weights {
 				all[i].Configured = w
@@ -62,7 +62,7 @@ func TestPanicIgnoresHealth(t *testing.T) {
 }
 
 func TestPanicIsNoticedOnce(t *testing.T) {
-	r := newRig(t, DefaultSettings(), backends(2))
+	r := newRig(t, capacityLaw(), backends(2))
 	for i := range 2 {
 		r.pool.SetHealth(r.now, endpoint(i), Health{})
 	}
@@ -76,7 +76,7 @@ func TestPanicIsNoticedOnce(t *testing.T) {
 }
 
 func TestSlowStart(t *testing.T) {
-	s := DefaultSettings()
+	s := capacityLaw()
 	s.SlowStart = 20 * time.Second
 	r := newRig(t, s, backends(4))
 	r.second(mute)
@@ -97,13 +97,64 @@ func TestSlowStart(t *testing.T) {
 	r.want("over", 64)
 }
 
-func TestNewBackendStartsSlowly(t *testing.T) {
-	s := DefaultSettings()
-	s.SlowStart = 30 * time.Second
+func TestFirstCheckIsNoComeback(t *testing.T) {
+	s := capacityLaw()
+	s.SlowStart = 20 * time.Second
 	r := newRig(t, s, backends(2))
-	if err := r.pool.Configure(r.now, s, backends(3)); err != nil {
+	r.pool.SetHealth(r.now, endpoint(0), Health{Pending: true})
+	r.second(mute)
+	r.want("not checked", 0, 64)
+	r.pool.SetHealth(r.now, endpoint(0), Health{Up: true})
+	r.second(mute)
+	r.want("well from the start", 64, 64)
+}
+
+func TestWithLeavesTheOldPoolAlone(t *testing.T) {
+	r := newRig(t, capacityLaw(), backends(4))
+	r.seconds(60, says("cpu", 0.9, 0.5, 0.5, 0.5))
+	before := r.pool.Weights()
+	next, err := r.pool.With(r.now, lb.DefaultLaw(), backends(2))
+	if err != nil {
 		t.Fatal(err)
 	}
+	next.Step(r.now)
+	r.second(says("cpu", 0.9, 0.5, 0.5, 0.5))
+	if after := r.pool.Weights(); after[0] > before[0]+8 || len(after) != 4 {
+		t.Errorf("weights %v after a change that was not taken, before %v", after, before)
+	}
+}
+
+func TestRestless(t *testing.T) {
+	s := lb.DefaultLaw()
+	s.SlowStart = 10 * time.Second
+	r := newRig(t, s, backends(2))
+	restless := func(why string, want bool) {
+		t.Helper()
+		if r.second(mute); r.pool.Restless() != want {
+			t.Errorf("%s: restless is %v", why, !want)
+		}
+	}
+	restless("nothing to do", false)
+	r.pool.SetOverride(endpoint(0), &Override{Weight: 2})
+	restless("a lasting override", false)
+	r.pool.SetOverride(endpoint(0), &Override{Weight: 2, Until: r.now.Add(2 * time.Second)})
+	restless("an override that ends", true)
+	restless("it has ended", false)
+	r.pool.SetHealth(r.now, endpoint(1), Health{})
+	restless("down", false)
+	r.pool.SetHealth(r.now, endpoint(1), Health{Up: true})
+	restless("a slow start", true)
+	r.seconds(15, mute)
+	restless("it is over", false)
+	r.with(capacityLaw(), backends(2))
+	restless("a pool that follows reports", true)
+}
+
+func TestNewBackendStartsSlowly(t *testing.T) {
+	s := capacityLaw()
+	s.SlowStart = 30 * time.Second
+	r := newRig(t, s, backends(2))
+	r.with(s, backends(3))
 	if res := r.second(mute); !res.Changed {
 		t.Error("no change is told")
 	}
@@ -111,7 +162,7 @@ func TestNewBackendStartsSlowly(t *testing.T) {
 }
 
 func TestOverrideExpires(t *testing.T) {
-	r := newRig(t, DefaultSettings(), backends(2))
+	r := newRig(t, capacityLaw(), backends(2))
 	r.pool.SetOverride(endpoint(0), &Override{Weight: 5, Until: r.now.Add(10 * time.Second), Reason: "load test"})
 	r.second(mute)
 	r.want("set", 320, 64)
@@ -127,7 +178,7 @@ func TestOverrideExpires(t *testing.T) {
 }
 
 func TestConfigureKeepsWhatWasLearned(t *testing.T) {
-	r := newRig(t, DefaultSettings(), backends(4))
+	r := newRig(t, capacityLaw(), backends(4))
 	r.seconds(60, says("cpu", 0.9, 0.5, 0.5, 0.5))
 	before := r.pool.Weights()
 	if before[0] > 50 {
@@ -135,12 +186,10 @@ func TestConfigureKeepsWhatWasLearned(t *testing.T) {
 	}
 	bad := backends(4)
 	bad[3].Endpoint = endpoint(0)
-	if err := r.pool.Configure(r.now, DefaultSettings(), bad); err == nil {
+	if _, err := r.pool.With(r.now, capacityLaw(), bad); err == nil {
 		t.Error("a backend that is there twice is accepted")
 	}
-	if err := r.pool.Configure(r.now, DefaultSettings(), slices.Concat(backends(5)[4:], backends(4))); err != nil {
-		t.Fatal(err)
-	}
+	r.with(capacityLaw(), slices.Concat(backends(5)[4:], backends(4)))
 	r.second(mute)
 	if got := r.pool.Weights(); got[0] != 64 || !slices.Equal(got[1:], before) {
 		t.Errorf("weights %v after %v", got, before)
@@ -148,7 +197,7 @@ func TestConfigureKeepsWhatWasLearned(t *testing.T) {
 }
 
 func TestSilenceHoldsThenGlides(t *testing.T) {
-	r := newRig(t, DefaultSettings(), backends(4))
+	r := newRig(t, capacityLaw(), backends(4))
 	r.seconds(60, says("cpu", 0.9, 0.5, 0.5, 0.5))
 	low := r.pool.Weights()[0]
 	talk := says("cpu", 0.9, 0.5, 0.5, 0.5)
@@ -171,7 +220,7 @@ func TestSilenceHoldsThenGlides(t *testing.T) {
 }
 
 func TestCutoffOfAPool(t *testing.T) {
-	r := newRig(t, cutoffSettings(), backends(4, Ratio("memory", 0.9)))
+	r := newRig(t, cutoffSettings(), backends(4, lb.RatioLimit("memory", 0.9)))
 	r.seconds(2, says("memory", 0.95, 0.5, 0.5, 0.5))
 	r.want("two samples", 64, 64)
 	got := r.seconds(11, says("memory", 0.95, 0.5, 0.5, 0.5))
@@ -193,7 +242,7 @@ func TestCutoffOfAPool(t *testing.T) {
 
 // Cutting off most of a pool would kill the rest.
 func TestCutoffLeavesEnough(t *testing.T) {
-	r := newRig(t, cutoffSettings(), backends(4, Ratio("cpu", 0.8)))
+	r := newRig(t, cutoffSettings(), backends(4, lb.RatioLimit("cpu", 0.8)))
 	r.seconds(60, says("cpu", 0.95, 0.95, 0.95, 0.5))
 	r.want("three of four", 64, 64, 64, 64)
 	if p := r.part(0, "resources"); !strings.Contains(p.Why, "only 25 % of the pool would be left") {
@@ -201,15 +250,15 @@ func TestCutoffLeavesEnough(t *testing.T) {
 	}
 	s := cutoffSettings()
 	s.Panic = 0
-	r = newRig(t, s, backends(2, Ratio("cpu", 0.8)))
+	r = newRig(t, s, backends(2, lb.RatioLimit("cpu", 0.8)))
 	r.seconds(60, says("cpu", 0.95, 0.95))
 	r.want("the last ones", 64, 64)
 }
 
 func TestHeadroomFollowsTheFreePart(t *testing.T) {
-	s := DefaultSettings()
-	s.Mode = Headroom
-	r := newRig(t, s, backends(2, Ratio("cpu", 0.8), Ratio("memory", 0.9)))
+	s := capacityLaw()
+	s.Mode = lb.ModeHeadroom
+	r := newRig(t, s, backends(2, lb.RatioLimit("cpu", 0.8), lb.RatioLimit("memory", 0.9)))
 	r.seconds(300, func(i int) (Report, bool) {
 		memory := []float64{0.45, 0.675}[i] // of 0.9: half and a quarter free
 		return Report{Values: map[string]float64{"cpu": 0.32, "memory": memory}}, true
@@ -221,21 +270,21 @@ func TestHeadroomFollowsTheFreePart(t *testing.T) {
 }
 
 func TestStaticIgnoresReports(t *testing.T) {
-	s := DefaultSettings()
-	s.Mode = Static
-	r := newRig(t, s, backends(3, Ratio("cpu", 0.8)))
+	s := capacityLaw()
+	s.Mode = lb.ModeStatic
+	r := newRig(t, s, backends(3, lb.RatioLimit("cpu", 0.8)))
 	r.seconds(60, says("cpu", 0.99, 0.1, 0.1))
 	r.want("static", 64, 64, 64)
 }
 
 func TestIdlePoolHasConfiguredWeights(t *testing.T) {
-	r := newRig(t, DefaultSettings(), backends(3))
+	r := newRig(t, capacityLaw(), backends(3))
 	r.seconds(60, says("cpu", 0.09, 0.01, 0.03))
 	r.want("idle", 64, 64, 64)
 }
 
 func TestDeadBand(t *testing.T) {
-	r := newRig(t, DefaultSettings(), backends(4))
+	r := newRig(t, capacityLaw(), backends(4))
 	changes := 0
 	for i := range 300 {
 		wiggle := 0.02 * math.Sin(float64(i)/7)
@@ -249,7 +298,7 @@ func TestDeadBand(t *testing.T) {
 }
 
 func TestDoubt(t *testing.T) {
-	r := newRig(t, DefaultSettings(), backends(5))
+	r := newRig(t, capacityLaw(), backends(5))
 	// The first says that it is idle whatever it does; flows there stay three
 	// times as long once it has much more than the others.
 	flows := make([]float64, 5)

@@ -3,6 +3,8 @@ package weight
 import (
 	"math"
 	"time"
+
+	"weir/loader/lb"
 )
 
 // publish moves the published weights. What health and operators decide is in
@@ -53,7 +55,7 @@ func (p *Pool) worthMoving() bool {
 }
 
 // aimed is the target in 1/64.
-func (m *member) aimed(s Settings) int {
+func (m *member) aimed(s lb.Law) int {
 	low := 1
 	if m.slow == 1 && m.resources > 0 {
 		low = int(math.Ceil(s.Min * unit))
@@ -66,7 +68,7 @@ func quantum(factor float64, low int) int {
 	if !(factor > 0) {
 		return 0
 	}
-	return max(low, int(math.Round(min(factor, MaxFactor)*unit)))
+	return max(low, int(math.Round(min(factor, lb.MaxFactor)*unit)))
 }
 
 // next is one step towards the targets: the longest of which no factor changes

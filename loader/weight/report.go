@@ -3,6 +3,8 @@ package weight
 import (
 	"fmt"
 	"time"
+
+	"weir/loader/lb"
 )
 
 // Report is what an agent says about its backend. The age of what it says is
@@ -14,6 +16,9 @@ type Report struct {
 	Tau    time.Duration      // time constant that the agent smoothed them with
 	Rate   float64            // traffic that goes with the values, smoothed alike, in any unit per second; 0: not known
 	Values map[string]float64 // by metric; ratios are between 0 and 1
+
+	Out     string  // state in which it takes no new flows, such as drain; "": in service
+	Percent float64 // of its configured weight, as the agent asks for; 0: does not
 }
 
 // Refusal is why a report was not taken. Reports are counted by it.
@@ -31,7 +36,6 @@ const (
 )
 
 const (
-	maxValue  = 1e12
 	maxValues = 256
 	maxAge    = time.Minute
 	maxBoot   = 64 // bytes
@@ -63,8 +67,13 @@ func (r Report) check() error {
 	if r.Age > maxAge || r.Tau > maxAge {
 		return refuse(TooOld, "age %s, time constant %s; the most is %s", r.Age, r.Tau, maxAge)
 	}
-	if err := checkValue("rate", r.Rate); err != nil {
-		return err
+	for name, v := range map[string]float64{"rate": r.Rate, "percent": r.Percent} {
+		if err := checkValue(name, v); err != nil {
+			return err
+		}
+	}
+	if len(r.Out) > maxBoot {
+		return refuse(TooLarge, "state of %d bytes, the most is %d", len(r.Out), maxBoot)
 	}
 	for metric, v := range r.Values {
 		if err := checkValue(metric, v); err != nil {
@@ -80,7 +89,7 @@ func checkValue(name string, v float64) error {
 		return refuse(NotFinite, "%.40q is %v", name, v)
 	case v < 0:
 		return refuse(Negative, "%.40q is %v", name, v)
-	case v > maxValue:
+	case v > lb.MaxValue:
 		return refuse(TooLarge, "%.40q is %v", name, v)
 	}
 	return nil

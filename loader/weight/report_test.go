@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"weir/loader/lb"
 )
 
 func TestReportsRefused(t *testing.T) {
@@ -36,7 +38,7 @@ func TestReportsRefused(t *testing.T) {
 		{"long boot id", Report{Boot: strings.Repeat("x", 65), Seq: 9}, TooLarge},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := newRig(t, DefaultSettings(), backends(2))
+			r := newRig(t, capacityLaw(), backends(2))
 			if err := r.pool.Report(r.now, endpoint(0), Report{Seq: 5}); err != nil {
 				t.Fatal(err)
 			}
@@ -54,7 +56,7 @@ func TestReportsRefused(t *testing.T) {
 			}
 		})
 	}
-	r := newRig(t, DefaultSettings(), backends(1))
+	r := newRig(t, capacityLaw(), backends(1))
 	if err := r.pool.Report(r.now, endpoint(7), Report{}); err == nil || r.pool.Refused()[NotABackend] != 1 {
 		t.Errorf("a stranger's: %v", err)
 	}
@@ -91,7 +93,7 @@ func FuzzReport(f *testing.F) {
 	f.Add(uint64(3), math.NaN(), math.Inf(1), int64(-1), uint8(200))
 	f.Add(uint64(9), 1e308, 1e-308, int64(time.Minute), uint8(77))
 	f.Fuzz(func(t *testing.T, seq uint64, value, rate float64, age int64, n uint8) {
-		r := newRig(t, DefaultSettings(), backends(5, Ratio("cpu", 0.8)))
+		r := newRig(t, capacityLaw(), backends(5, lb.RatioLimit("cpu", 0.8)))
 		for i := range int(n) {
 			_ = r.pool.Report(r.now, endpoint(0), Report{
 				Seq: seq + uint64(i), Rate: rate, Age: time.Duration(age), Tau: time.Duration(age / 2),
@@ -110,7 +112,7 @@ func checkPool(t *testing.T, p *Pool) {
 	for i, w := range p.Weights() {
 		m := p.members[i]
 		sum += float64(w)
-		if float64(w) > MaxFactor*unit*float64(m.base) {
+		if float64(w) > lb.MaxFactor*unit*float64(m.base) {
 			t.Fatalf("backend %d has weight %d, its base is %d", i, w, m.base)
 		}
 		if m.cutoff.tripped == 0 && m.aimed(p.settings) == 0 {
@@ -129,5 +131,55 @@ func checkPool(t *testing.T, p *Pool) {
 		if e.Target > 0 && (!ok || math.Abs(product-float64(e.Effective)) > 0.01*product+0.51) {
 			t.Fatalf("parts multiply to %.2f, the weight is %d: %+v", product, e.Effective, e)
 		}
+	}
+}
+
+func stateReport(out string, percent float64) func(int) (Report, bool) {
+	return func(i int) (Report, bool) {
+		r := Report{Rate: 100, Values: map[string]float64{"cpu": 0.05}}
+		if i == 0 {
+			r.Out, r.Percent = out, percent
+		}
+		return r, true
+	}
+}
+
+func TestAgentTakesItselfOut(t *testing.T) {
+	for _, mode := range []lb.ResourceMode{lb.ModeStatic, lb.ModeCutoff, lb.ModeCapacity} {
+		s := capacityLaw()
+		s.Mode = mode
+		r := newRig(t, s, backends(3))
+		r.second(stateReport("", 0))
+		got := kinds(r.seconds(2, stateReport("drain", 0)))
+		r.want(mode.String()+": out", 0, 64, 64)
+		if p := r.part(0, "health"); p.Why != "its agent says drain" {
+			t.Errorf("%s: explained as %+v", mode, p)
+		}
+		r.seconds(10, mute)
+		r.want(mode.String()+": its last word holds", 0, 64, 64)
+		got = append(got, kinds(r.seconds(1, stateReport("", 0)))...)
+		r.want(mode.String()+": in again", 64, 64, 64)
+		if !slices.Contains(got, AgentOut) || !slices.Contains(got, AgentReady) {
+			t.Errorf("%s: notices %v", mode, got)
+		}
+	}
+}
+
+func TestAgentsThatAllLeaveAreIgnored(t *testing.T) {
+	r := newRig(t, capacityLaw(), backends(3))
+	got := kinds(r.seconds(2, func(int) (Report, bool) { return Report{Out: "maint"}, true }))
+	r.want("panic", 64, 64, 64)
+	if !slices.Contains(got, PanicBegan) {
+		t.Errorf("notices %v", got)
+	}
+}
+
+func TestAgentAsksForPercent(t *testing.T) {
+	for percent, want := range map[float64]lb.EffectiveWeight{50: 32, 1: 7, 150: 96, 1e9: 128} {
+		s := cutoffSettings()
+		s.MaxMove = 1
+		r := newRig(t, s, backends(3))
+		r.seconds(30, stateReport("", percent))
+		r.want("percent", want, 64, 64)
 	}
 }

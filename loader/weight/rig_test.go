@@ -20,7 +20,7 @@ func endpoint(i int) netip.AddrPort {
 	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 80)
 }
 
-func backends(n int, limits ...Limit) []Backend {
+func backends(n int, limits ...lb.Limit) []Backend {
 	all := make([]Backend, n)
 	for i := range all {
 		all[i] = Backend{Endpoint: endpoint(i), Configured: 1, Limits: limits}
@@ -28,13 +28,23 @@ func backends(n int, limits ...Limit) []Backend {
 	return all
 }
 
-func newRig(t *testing.T, s Settings, all []Backend) *rig {
+func newRig(t *testing.T, s lb.Law, all []Backend) *rig {
 	t.Helper()
 	p, err := NewPool(s, all)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return &rig{T: t, pool: p, now: time.Unix(1_000_000, 0)}
+}
+
+// with changes the pool's configuration.
+func (r *rig) with(s lb.Law, all []Backend) {
+	r.Helper()
+	next, err := r.pool.With(r.now, s, all)
+	if err != nil {
+		r.Fatal(err)
+	}
+	r.pool = next
 }
 
 // second passes one, with what the backends report at its end.
@@ -102,8 +112,14 @@ func kinds(notices []Notice) (all []NoticeKind) {
 	return all
 }
 
-func cutoffSettings() Settings {
-	s := DefaultSettings()
-	s.Mode = Cutoff
+func capacityLaw() lb.Law {
+	s := lb.DefaultLaw()
+	s.Mode = lb.ModeCapacity
+	return s
+}
+
+func cutoffSettings() lb.Law {
+	s := capacityLaw()
+	s.Mode = lb.ModeCutoff
 	return s
 }

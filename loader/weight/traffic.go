@@ -4,6 +4,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"weir/loader/lb"
 )
 
 // Traffic is what the balancer itself counted for a backend. Counters rise;
@@ -140,7 +142,7 @@ func (d *doubt) active(now time.Time) bool { return now.Before(d.until) }
 // lasts, and slowly more after.
 func (d *doubt) ceiling(now time.Time) float64 {
 	if d.hold == 0 {
-		return MaxFactor
+		return lb.MaxFactor
 	}
 	return 1 + max(0, now.Sub(d.until).Seconds()/d.hold.Seconds())
 }

@@ -15,12 +15,9 @@ import (
 )
 
 // Factor scales a weight: 1 changes nothing, 0 takes no new flows. Values
-// outside [0, MaxFactor] and NaN are refused by clamping, so that no source of
+// outside [0, lb.MaxFactor] and NaN are refused by clamping, so that no source of
 // factors can raise a backend further above what was asked for.
 type Factor float64
-
-// MaxFactor is how far above its configured weight a backend can get.
-const MaxFactor = 2
 
 // Inputs are all that decides one backend's effective weight.
 type Inputs struct {
@@ -57,5 +54,5 @@ func (f Factor) clamped() float64 {
 	if !(f > 0) { // NaN too
 		return 0
 	}
-	return math.Min(float64(f), MaxFactor)
+	return math.Min(float64(f), lb.MaxFactor)
 }

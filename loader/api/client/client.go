@@ -74,13 +74,36 @@ func (c *Client) Backends(ctx context.Context) ([]wire.Backend, error) {
 
 // SetWeight overrides a weight. Like Drain and Ready it returns when the data
 // plane holds the change.
-func (c *Client) SetWeight(ctx context.Context, pool string, ep netip.AddrPort, w lb.Weight) error {
-	return c.post(ctx, backendPath(pool, ep, "weight"), wire.SetWeight{Weight: &w})
+func (c *Client) SetWeight(ctx context.Context, pool string, ep netip.AddrPort, w lb.Weight, t wire.Term) error {
+	return c.post(ctx, backendPath(pool, ep, "weight"), wire.SetWeight{Weight: &w, Term: t})
 }
 
 // Drain gives a backend no new flows.
-func (c *Client) Drain(ctx context.Context, pool string, ep netip.AddrPort) error {
-	return c.post(ctx, backendPath(pool, ep, "drain"), nil)
+func (c *Client) Drain(ctx context.Context, pool string, ep netip.AddrPort, t wire.Term) error {
+	return c.post(ctx, backendPath(pool, ep, "drain"), t)
+}
+
+// Overrides lists the weights and drains that were set.
+func (c *Client) Overrides(ctx context.Context) ([]wire.Override, error) {
+	var o wire.Overrides
+	err := c.get(ctx, "/v1/overrides", &o)
+	return o.Overrides, err
+}
+
+// Weights explains the weights of a pool, or of all if its name is "".
+func (c *Client) Weights(ctx context.Context, pool string) ([]wire.PoolWeights, error) {
+	v := url.Values{}
+	if pool != "" {
+		v.Set("pool", pool)
+	}
+	var w wire.Weights
+	err := c.get(ctx, "/v1/weights?"+v.Encode(), &w)
+	return w.Pools, err
+}
+
+// BackendWeight explains one weight.
+func (c *Client) BackendWeight(ctx context.Context, pool string, ep netip.AddrPort) (p wire.PoolWeights, err error) {
+	return p, c.get(ctx, "/v1/weights/"+url.PathEscape(pool)+"/"+url.PathEscape(ep.String()), &p)
 }
 
 // Ready removes the override of a backend.

@@ -145,6 +145,14 @@ type Explanation struct {
 // SetWeight is the body of POST /v1/backends/{pool}/{endpoint}/weight.
 type SetWeight struct {
 	Weight *lb.Weight `json:"weight"`
+	Term
+}
+
+// Term says how long a change lasts and why it was made. It is the body of
+// POST /v1/backends/{pool}/{endpoint}/drain, which may be empty.
+type Term struct {
+	For    string `json:"for,omitempty"`    // a duration such as 10m; "": until it is taken back
+	Reason string `json:"reason,omitempty"` // one line, at most 200 bytes
 }
 
 // Changed is the answer to a change: the data plane holds it.

@@ -23,6 +23,7 @@ type DataPlane struct {
 	sweepErr error
 	sweeps   int
 	counters lb.Counters
+	read     []lb.VIP
 	flows    map[lb.FlowKey]lb.Flow
 	streams  map[*stream]struct{}
 	samples  []uint32
@@ -159,6 +160,22 @@ func (d *DataPlane) Counters() (lb.Counters, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return lb.Counters{Backends: slices.Clone(d.counters.Backends), Reasons: slices.Clone(d.counters.Reasons)}, nil
+}
+
+// BackendCounters answers those of SetCounters that are of these VIPs.
+func (d *DataPlane) BackendCounters(vips []lb.VIP) []lb.BackendCounters {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	defer d.wake()
+	d.read = append(d.read, vips...)
+	return slices.DeleteFunc(slices.Clone(d.counters.Backends), func(c lb.BackendCounters) bool { return !slices.Contains(vips, c.VIP) })
+}
+
+// BackendReads are the VIPs that BackendCounters was asked for.
+func (d *DataPlane) BackendReads() []lb.VIP {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.read)
 }
 
 // AddFlow puts a flow into the table.

@@ -5,14 +5,13 @@ import (
 	"time"
 
 	"weir/loader/lb"
-	"weir/loader/weight"
 )
 
 // Algorithm is a way to choose backends and where its weights come from.
 type Algorithm struct {
 	Name string
 	Pick Pick
-	Mode weight.Mode
+	Mode lb.ResourceMode
 	// Naive weights are the free part of the CPU as last reported, published
 	// every second: what the law is there to improve on.
 	Naive bool
@@ -39,12 +38,12 @@ func Algorithms() []Algorithm {
 		{Name: "random", Pick: LeastOfTwo},
 		{Name: "maglev", Pick: ByHash},
 		{Name: "maglev+naive", Pick: ByHash, Naive: true},
-		{Name: "maglev+cutoff", Pick: ByHash, Mode: weight.Cutoff, Limit: 0.8},
-		{Name: "maglev+headroom", Pick: ByHash, Mode: weight.Headroom},
-		{Name: "resource_based", Pick: ByHash, Mode: weight.Capacity},
-		{Name: "weighted_round_robin+resource", Pick: InTurn, Mode: weight.Capacity},
-		{Name: "least_conn+resource", Pick: Least, Mode: weight.Capacity},
-		{Name: "random+resource", Pick: LeastOfTwo, Mode: weight.Capacity},
+		{Name: "maglev+cutoff", Pick: ByHash, Mode: lb.ModeCutoff, Limit: 0.8},
+		{Name: "maglev+headroom", Pick: ByHash, Mode: lb.ModeHeadroom},
+		{Name: "resource_based", Pick: ByHash, Mode: lb.ModeCapacity},
+		{Name: "weighted_round_robin+resource", Pick: InTurn, Mode: lb.ModeCapacity},
+		{Name: "least_conn+resource", Pick: Least, Mode: lb.ModeCapacity},
+		{Name: "random+resource", Pick: LeastOfTwo, Mode: lb.ModeCapacity},
 	}
 }
 
@@ -75,10 +74,10 @@ func (a Algorithm) table() lb.Algorithm {
 	return lb.Maglev
 }
 
-func (a Algorithm) settings(slowStart time.Duration) weight.Settings {
-	s := weight.DefaultSettings()
+func (a Algorithm) settings(slowStart time.Duration) lb.Law {
+	s := lb.DefaultLaw()
 	s.Mode = a.Mode
-	if a.Mode != weight.Static {
+	if a.Mode != lb.ModeStatic {
 		s.SlowStart = slowStart
 	}
 	return s

@@ -16,7 +16,7 @@ const tableSize = 2039
 // node is one balancer: its control law, its table, its flows.
 type node struct {
 	algorithm Algorithm
-	settings  weight.Settings
+	settings  lb.Law
 	pool      *weight.Pool
 	reported  []float64 // naive: CPU by slot
 	weights   []lb.EffectiveWeight
@@ -77,7 +77,7 @@ func (n *node) backends(sc Scenario, now time.Duration) (all []weight.Backend) {
 		}
 		b := weight.Backend{Endpoint: endpoint(i), Configured: 1}
 		if n.algorithm.Limit > 0 {
-			b.Limits = []weight.Limit{weight.Ratio("cpu", n.algorithm.Limit)}
+			b.Limits = []lb.Limit{lb.RatioLimit("cpu", n.algorithm.Limit)}
 		}
 		all = append(all, b)
 	}

@@ -304,7 +304,8 @@ func (s *sim) change(i int) {
 
 func (s *sim) join() error {
 	for _, n := range s.nodes {
-		if err := n.pool.Configure(s.clock(), n.settings, n.backends(s.Scenario, time.Duration(s.now))); err != nil {
+		var err error
+		if n.pool, err = n.pool.With(s.clock(), n.settings, n.backends(s.Scenario, time.Duration(s.now))); err != nil {
 			return err
 		}
 		n.pool.Step(s.clock())

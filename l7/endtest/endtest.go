@@ -1,0 +1,245 @@
+// Package endtest holds an end of the tier to what every protocol owes: one
+// suite for each that brings its own client.
+package endtest
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/netip"
+	"net/textproto"
+	"slices"
+	"strings"
+	"testing"
+
+	"weir/l7/exchange"
+)
+
+// Start serves a handler on loopback until the test ends, and gives a client
+// that reaches it whatever host a URL names.
+type Start func(t testing.TB, h exchange.HandlerFunc) *http.Client
+
+// Run runs the suite.
+func Run(t *testing.T, start Start) {
+	t.Run("request", func(t *testing.T) { testRequest(t, start) })
+	t.Run("response", func(t *testing.T) { testResponse(t, start) })
+	t.Run("inform", func(t *testing.T) { testInform(t, start) })
+	t.Run("streams", func(t *testing.T) { testStreams(t, start) })
+}
+
+// Ask makes one request and reads its answer.
+func Ask(t testing.TB, c *http.Client, method, path string, body io.Reader) (*http.Response, string, error) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, "https://Example.ORG"+path, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("X-Test", "a b")
+	answer, err := c.Do(r)
+	if err != nil {
+		return nil, "", err
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	return answer, string(text), err
+}
+
+func testRequest(t *testing.T, start Start) {
+	got := make(chan string, 1)
+	c := start(t, func(x *exchange.Exchange) {
+		q := &x.Request
+		body := ""
+		if q.Body != nil {
+			all, err := io.ReadAll(q.Body)
+			if err != nil {
+				t.Error(err)
+			}
+			body = string(all)
+		}
+		loopback := x.Client.Remote.Addr() == netip.MustParseAddr("127.0.0.1")
+		got <- fmt.Sprintf("%s %s %s %d %q %q %t %t", q.Method, q.Target, q.Authority, q.Length,
+			q.Header.GetText("x-test"), body, q.Header.Has(exchange.ContentLength), loopback)
+		x.Response.Status = 204
+	})
+	for _, tt := range []struct {
+		method, path string
+		body         io.Reader
+		want         string
+	}{
+		{"GET", "/a%2Fb/../c?x=1&y", nil, `GET /a%2Fb/../c?x=1&y example.org 0 "a b" "" false true`},
+		{"POST", "/", strings.NewReader("text"), `POST / example.org 4 "a b" "text" false true`},
+		{"GET", "/", io.MultiReader(strings.NewReader("te"), strings.NewReader("xt")), `GET / example.org -1 "a b" "text" false true`},
+		{"PUT", "/", io.MultiReader(strings.NewReader("te"), strings.NewReader("xt")), `PUT / example.org -1 "a b" "text" false true`},
+	} {
+		answer, text, err := Ask(t, c, tt.method, tt.path, tt.body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if have := <-got; have != tt.want {
+			t.Errorf("request\n%s, want\n%s", have, tt.want)
+		}
+		if answer.StatusCode != 204 || text != "" {
+			t.Errorf("%d %q", answer.StatusCode, text)
+		}
+	}
+}
+
+// streamed is a body that ends with an error, or with fields behind it.
+type streamed struct {
+	io.Reader
+	end     error
+	trailer *exchange.Header
+}
+
+func (s streamed) Read(p []byte) (int, error) {
+	n, err := s.Reader.Read(p)
+	if errors.Is(err, io.EOF) {
+		err = s.end
+	}
+	return n, err
+}
+func (s streamed) Close() error              { return nil }
+func (s streamed) Trailer() *exchange.Header { return s.trailer }
+
+func testResponse(t *testing.T, start Start) {
+	trailer := &exchange.Header{}
+	trailer.Add("grpc-status", []byte("0"))
+	broken := errors.New("broken")
+	for _, c := range []struct {
+		name    string
+		method  string
+		answer  func(*exchange.Exchange)
+		want    string // status, length, type, X-A
+		body    string
+		trailer string
+		fails   bool
+	}{
+		{name: "bytes", answer: func(x *exchange.Exchange) {
+			x.Response.Status = 200
+			x.Response.Header.Add("x-a", []byte("1"))
+			x.Response.Header.Add("x-a", []byte("2"))
+			x.Response.Header.AddKnown(exchange.Connection, []byte("close"))
+			x.Response.Header.Add("Keep-Alive", []byte("5"))
+			x.Response.SetBytes([]byte("hello"))
+		}, want: `200 5 [] ["1" "2"]`, body: "hello"},
+		{name: "type", answer: func(x *exchange.Exchange) {
+			x.Response.Status = 404
+			x.Response.Header.AddKnown(exchange.ContentType, []byte("a/b"))
+		}, want: `404 0 ["a/b"] []`},
+		{name: "head", method: "HEAD", answer: func(x *exchange.Exchange) {
+			x.Response.Status, x.Response.Length = 200, 1234
+		}, want: `200 1234 [] []`},
+		{name: "no content", answer: func(x *exchange.Exchange) { x.Response.Status = 204 }, want: `204 0 [] []`},
+		{name: "unknown length", answer: func(x *exchange.Exchange) {
+			x.Response.Status, x.Response.Length = 200, exchange.Unknown
+			x.Response.Body = streamed{strings.NewReader("stream"), io.EOF, trailer}
+		}, want: `200 -1 [] []`, body: "stream", trailer: "0"},
+		{name: "broken", answer: func(x *exchange.Exchange) {
+			x.Response.Status, x.Response.Length = 200, exchange.Unknown
+			x.Response.Body = streamed{strings.NewReader("half"), broken, nil}
+		}, fails: true},
+		{name: "shorter than said", answer: func(x *exchange.Exchange) {
+			x.Response.Status, x.Response.Length = 200, 100
+			x.Response.Body = streamed{strings.NewReader("short"), io.EOF, nil}
+		}, fails: true},
+		{name: "failed", answer: func(x *exchange.Exchange) { x.Fail(503, "no backend") },
+			want: `503 24 ["text/plain; charset=utf-8"] []`, body: "503 Service Unavailable\n"},
+		{name: "switches protocols", answer: func(x *exchange.Exchange) {
+			a, _ := net.Pipe()
+			x.Response.Status, x.Response.Tunnel = 101, a
+		}, fails: true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			client := start(t, c.answer)
+			answer, text, err := Ask(t, client, c.method, "/", nil)
+			if c.fails {
+				if err == nil {
+					t.Fatalf("got %d %q as if it were whole", answer.StatusCode, text)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			h := answer.Header
+			got := fmt.Sprintf("%d %d %q %q", answer.StatusCode, answer.ContentLength, h["Content-Type"], h["X-A"])
+			if got != c.want || text != c.body || answer.Trailer.Get("Grpc-Status") != c.trailer {
+				t.Errorf("got %s %q %q, want %s", got, text, answer.Trailer, c.want)
+			}
+			for _, name := range []string{"Connection", "Keep-Alive"} {
+				if h.Get(name) != "" {
+					t.Errorf("%s was sent", name)
+				}
+			}
+		})
+	}
+}
+
+func testInform(t *testing.T, start Start) {
+	c := start(t, func(x *exchange.Exchange) {
+		hints := &exchange.Header{}
+		hints.Add("link", []byte("</a.css>; rel=preload"))
+		if err := x.Inform(103, hints); err != nil {
+			t.Error(err)
+		}
+		if err := x.Inform(101, hints); err == nil {
+			t.Error("101 was sent")
+		}
+		x.Response.Status = 200
+	})
+	var seen []string
+	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
+		Got1xxResponse: func(code int, h textproto.MIMEHeader) error {
+			seen = append(seen, fmt.Sprint(code, h.Get("Link")))
+			return nil
+		},
+	})
+	r, err := http.NewRequestWithContext(ctx, "GET", "https://example.org/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := c.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer.Body.Close()
+	if want := []string{"103</a.css>; rel=preload"}; !slices.Equal(seen, want) || answer.Header.Get("Link") != "" {
+		t.Errorf("saw %q, want %q; final Link %q", seen, want, answer.Header.Get("Link"))
+	}
+}
+
+// Both ways at once: each part is answered before the next is sent.
+func testStreams(t *testing.T, start Start) {
+	c := start(t, func(x *exchange.Exchange) {
+		x.Response.Status, x.Response.Length = 200, exchange.Unknown
+		x.Response.Body = x.Request.Body
+	})
+	reader, writer := io.Pipe()
+	r, err := http.NewRequestWithContext(t.Context(), "POST", "https://example.org/", reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := c.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	for i := range 100 {
+		sent := fmt.Appendf(nil, "message %d", i)
+		if _, err := writer.Write(sent); err != nil {
+			t.Fatal(err)
+		}
+		got := make([]byte, len(sent))
+		if _, err := io.ReadFull(answer.Body, got); err != nil || !bytes.Equal(got, sent) {
+			t.Fatalf("%q, %v, want %q", got, err, sent)
+		}
+	}
+	writer.Close()
+	if rest, err := io.ReadAll(answer.Body); err != nil || len(rest) > 0 {
+		t.Errorf("%q %v", rest, err)
+	}
+}
