@@ -112,8 +112,14 @@ func tableEntries(p lb.Pool) int {
 		return len(p.Backends)
 	}
 	weights := make([]lb.EffectiveWeight, len(p.Backends))
+	moving := p.Law.Mode != lb.ModeStatic || p.Law.SlowStart > 0
+	most := 0
 	for i, b := range p.Backends {
+		most += int(b.Weight) * int(lb.EffectiveUnit) * lb.MaxFactor
 		weights[i] = lb.EffectiveWeight(b.Weight) * lb.EffectiveUnit
+	}
+	if moving { // the weights' greatest common divisor may become 1
+		return min(most, table.MaxSchedule)
 	}
 	n, err := table.ScheduleLen(weights)
 	if err != nil {

@@ -54,12 +54,12 @@ func TestParseReadsEverything(t *testing.T) {
 		},
 		Tunnel: lb.Tunnel{GUEPort: 5555, Source4: netip.MustParsePrefix("10.9.0.0/16"), Source6: netip.MustParsePrefix("fd00:9::/64")},
 		Pools: []lb.Pool{
-			{Name: "web", Algorithm: lb.Maglev, TableSize: 251, Backends: []lb.Backend{
+			{Name: "web", Law: lb.DefaultLaw(), Algorithm: lb.Maglev, TableSize: 251, Backends: []lb.Backend{
 				{Addr: netip.MustParseAddr("10.0.0.11"), Port: 8080, Weight: 1000},
 				{Addr: netip.MustParseAddr("10.0.0.12"), Port: 8080, Weight: 1},
 				{Addr: netip.MustParseAddr("10.0.0.13")},
 			}},
-			{Name: "v6", Algorithm: lb.WeightedRoundRobin, Backends: []lb.Backend{
+			{Name: "v6", Law: lb.DefaultLaw(), Algorithm: lb.WeightedRoundRobin, Backends: []lb.Backend{
 				{Addr: netip.MustParseAddr("2001:db8::1"), Weight: 1},
 				{Addr: netip.MustParseAddr("2001:db8::1"), Port: 80, Weight: 1},
 			}},
@@ -88,7 +88,7 @@ func TestParseFillsInDefaults(t *testing.T) {
 			Embryonic: 30 * time.Second, Established: 15 * time.Minute, Closing: time.Minute, UDP: time.Minute,
 		},
 		Tunnel: lb.Tunnel{GUEPort: 6080, Source4: netip.MustParsePrefix("172.16.0.0/16"), Source6: netip.MustParsePrefix("100::/64")},
-		Pools: []lb.Pool{{Name: "p", Algorithm: lb.Maglev, TableSize: 1021,
+		Pools: []lb.Pool{{Name: "p", Law: lb.DefaultLaw(), Algorithm: lb.Maglev, TableSize: 1021,
 			Backends: []lb.Backend{{Addr: netip.MustParseAddr("10.0.0.1"), Weight: 1}}}},
 		Services: []lb.Service{},
 	}

@@ -18,6 +18,7 @@ func mustRead(t *testing.T, name string) string {
 }
 
 func TestDocumentedSnippetsLoad(t *testing.T) {
+	keys := agentKeys(t)
 	for _, doc := range []struct {
 		name  string
 		least int
@@ -27,6 +28,7 @@ func TestDocumentedSnippetsLoad(t *testing.T) {
 			t.Fatalf("%s: found %d snippets", doc.name, len(snippets))
 		}
 		for _, s := range snippets {
+			s[1] = strings.ReplaceAll(s[1], "/etc/weir/agents", keys)
 			if _, err := Parse(doc.name, []byte(s[1])); err != nil {
 				t.Errorf("%s\n%v", s[1], err)
 			}
@@ -82,7 +84,7 @@ func everyKey(t reflect.Type, visit func(string)) {
 // Every key is in the reference and in the example.
 func TestEveryKeyIsDocumented(t *testing.T) {
 	reference, example := mustRead(t, "../../docs/config.md"), mustRead(t, "../../deploy/weir.yaml")
-	for _, shape := range []any{file{}, events{}, limits{}, timeouts{}, pool{}, quic{}, backend{}, health{}, service{}} {
+	for _, shape := range []any{file{}, events{}, limits{}, timeouts{}, pool{}, quic{}, backend{}, health{}, service{}, resources{}, agent{}, limit{}} {
 		for _, key := range keysOf(reflect.TypeOf(shape)) {
 			if !strings.Contains(reference, "| `"+key+"` |") {
 				t.Errorf("docs/config.md has no row for %s", key)

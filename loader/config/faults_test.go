@@ -64,7 +64,7 @@ var faultCases = []struct {
 	{"bool", head + "seed: true\n", []string{`2: seed: "true" is not a whole number in 0..18446744073709551615`}},
 	{"past 64 bits", head + "seed: 18446744073709551616\n", []string{`2: seed: "18446744073709551616" is not a whole number in 0..18446744073709551615`}},
 	{"mapping for a list", head + "pools: {a: b}\n", []string{"2: pools: a mapping is not a list"}},
-	{"text for a mapping", head + "pools: [web]\n", []string{`2: pools[0]: "web" is not a mapping of name, algorithm, table_size, quic, health, http, backends`}},
+	{"text for a mapping", head + "pools: [web]\n", []string{`2: pools[0]: "web" is not a mapping of name, algorithm, table_size, quic, health, http, weights, resources, slow_start, panic_threshold, agent, backends`}},
 	{"custom tag", head + "events: !x {sample: 1}\n", []string{"2: events: a mapping is not a mapping of sample"}},
 
 	// Settings.
@@ -94,7 +94,7 @@ var faultCases = []struct {
 	{"bad names", head + "pools:\n- {name: 'a b', backends: [{address: 10.0.0.1}]}\n- {name: " + strings.Repeat("x", 64) + ", backends: [{address: 10.0.0.1}]}\n", []string{
 		`3: pools[0].name: "a b"` + nameRule, `4: pools[1].name: "` + strings.Repeat("x", 64) + `"` + nameRule}},
 	{"pool twice", noPort + "- name: web\n  backends: [{address: 10.0.0.2}]\n", []string{`5: pools[1].name: "web" is already the name of pools[0]`}},
-	{"algorithm", pool1("algorithm: Maglev, backends: [{address: 10.0.0.1}]"), []string{`3: pools[0].algorithm: "Maglev" is not maglev, round_robin (rr), weighted_round_robin (wrr) or least_conn (lc)`}},
+	{"algorithm", pool1("algorithm: Maglev, backends: [{address: 10.0.0.1}]"), []string{`3: pools[0].algorithm: "Maglev" is not resource_based, maglev, round_robin (rr), weighted_round_robin (wrr), least_conn (lc) or random`}},
 	{"no backends", head + "pools: [{name: p}]\n", []string{"2: pools[0].backends: is missing; it is a list of at least one backend"}},
 	{"empty backends", pool1("backends: []"), []string{"3: pools[0].backends: is missing; it is a list of at least one backend"}},
 	{"composite table", pool1("table_size: 65536, backends: [{address: 10.0.0.1}]"), []string{
@@ -165,7 +165,7 @@ var faultCases = []struct {
 		`2: seed: "x" is not a whole number in 0..18446744073709551615`,
 		`6: pools[0].backends[0].address: "a"` + endpoint,
 		"6: pools[0].backends[0].weight: 2000 is not in 0..1000",
-		"6: pools[0].backends[0].port: unknown key; allowed are address, weight, server_id, health"}},
+		"6: pools[0].backends[0].port: unknown key; allowed are server, address, weight, server_id, health, max_cpu, max_memory, max_iops, max_load, max_connections, limits, agent"}},
 }
 
 func TestFaults(t *testing.T) {

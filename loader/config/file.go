@@ -62,7 +62,38 @@ type pool struct {
 	QUIC      *quic     `mapstructure:"quic"`
 	Health    *health   `mapstructure:"health"`
 	HTTP      *poolHTTP `mapstructure:"http"`
-	Backends  []backend `mapstructure:"backends"`
+
+	Weights        *string        `mapstructure:"weights"`
+	Resources      *resources     `mapstructure:"resources"`
+	SlowStart      *time.Duration `mapstructure:"slow_start"`
+	PanicThreshold *amount        `mapstructure:"panic_threshold"`
+	Agent          *agent         `mapstructure:"agent"`
+
+	Backends []backend `mapstructure:"backends"`
+}
+
+type resources struct {
+	Mode      *string        `mapstructure:"mode"`
+	Metric    *string        `mapstructure:"metric"`
+	Smoothing *time.Duration `mapstructure:"smoothing"`
+	Min       *amount        `mapstructure:"min"`
+	Max       *amount        `mapstructure:"max"`
+	Step      *amount        `mapstructure:"step"`
+	DeadBand  *amount        `mapstructure:"dead_band"`
+	HoldOff   *time.Duration `mapstructure:"hold_off"`
+	MaxMove   *amount        `mapstructure:"max_move"`
+}
+
+// agent is a pool's, or what differs from that for a backend.
+type agent struct {
+	Protocol    *string        `mapstructure:"protocol"`
+	Port        *int64         `mapstructure:"port"`
+	Name        *string        `mapstructure:"name"`
+	CA          *string        `mapstructure:"ca"`
+	Certificate *string        `mapstructure:"certificate"`
+	Key         *string        `mapstructure:"key"`
+	Interval    *time.Duration `mapstructure:"interval"`
+	Timeout     *time.Duration `mapstructure:"timeout"`
 }
 
 type quic struct {
@@ -71,10 +102,24 @@ type quic struct {
 }
 
 type backend struct {
+	Server   string  `mapstructure:"server"` // the rest in one line, see expand
 	Address  string  `mapstructure:"address"`
 	Weight   *int64  `mapstructure:"weight"`
 	ServerID string  `mapstructure:"server_id"`
 	Health   *health `mapstructure:"health"`
+
+	MaxCPU         *amount `mapstructure:"max_cpu"`
+	MaxMemory      *amount `mapstructure:"max_memory"`
+	MaxIOPS        *amount `mapstructure:"max_iops"`
+	MaxLoad        *amount `mapstructure:"max_load"`
+	MaxConnections *amount `mapstructure:"max_connections"`
+	Limits         []limit `mapstructure:"limits"`
+	Agent          *agent  `mapstructure:"agent"`
+}
+
+type limit struct {
+	Metric string  `mapstructure:"metric"`
+	Max    *amount `mapstructure:"max"`
 }
 
 // health is a pool's, or what differs from that for a backend.

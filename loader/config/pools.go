@@ -24,15 +24,18 @@ func pools(r *report, listed []pool) []lb.Pool {
 
 func readPool(r *report, p *path, raw pool) lb.Pool {
 	out := lb.Pool{Name: raw.Name, Algorithm: lb.Maglev}
-	if raw.Algorithm != nil {
+	if raw.Algorithm != nil && *raw.Algorithm != resourceBased {
 		var err error
 		if out.Algorithm, err = lb.ParseAlgorithm(*raw.Algorithm); err != nil {
-			r.field(p.key("algorithm"), "%s is not %s", quote(*raw.Algorithm), lb.AlgorithmNames)
+			r.field(p.key("algorithm"), "%s is not %s", quote(*raw.Algorithm), algorithmNames)
 		}
 	}
+	expandServers(r, p.key("backends"), raw.Backends)
 	out.Backends = backends(r, p.key("backends"), raw.Backends, raw.HTTP != nil)
 	out.QUIC = readQUIC(r, p, raw, out.Backends)
 	out.Health = readHealths(r, p, raw, out.Backends)
+	out.Agent = readAgents(r, p, raw, out.Backends)
+	out.Law = lawReader{r, p, raw, out}.read()
 	out.TableSize = tableSize(r, p, raw, out)
 	if raw.HTTP != nil {
 		out.HTTP = readPoolHTTP(r, p.key("http"), *raw.HTTP, out)
@@ -100,13 +103,21 @@ func readBackend(r *report, p *path, raw backend, local bool) lb.Backend {
 	if raw.Weight != nil {
 		b.Weight = lb.Weight(inRange(r, p.key("weight"), *raw.Weight, 0, int64(lb.MaxWeight)))
 	}
-	if raw.Address == "" {
+	b.Limits = raw.limits(r, p)
+	if raw.Address == "" && !r.known(p.key("server")) {
 		r.missing(p.key("address"), "ADDRESS:PORT, or ADDRESS to keep the client's port")
+		return b
+	}
+	if raw.Address == "" {
 		return b
 	}
 	endpoint, err := parseEndpoint(raw.Address, local)
 	if err != nil {
-		r.field(p.key("address"), "%s %s", quote(raw.Address), err)
+		key := "address"
+		if raw.Server != "" {
+			key = "server"
+		}
+		r.field(p.key(key), "%s %s", quote(raw.Address), err)
 		return b
 	}
 	b.Addr, b.Port = endpoint.Addr(), endpoint.Port()

@@ -50,6 +50,8 @@ func checkValue(r *report, n *yaml.Node, t reflect.Type, p *path) bool {
 // fits tells whether a node is of a type, its parts aside.
 func fits(n *yaml.Node, t reflect.Type) bool {
 	switch tag := n.ShortTag(); {
+	case t == amountType:
+		return n.Kind == yaml.ScalarNode && (tag == "!!str" || tag == "!!int" || tag == "!!float")
 	case t == durationType:
 		_, err := time.ParseDuration(n.Value)
 		return n.Kind == yaml.ScalarNode && tag == "!!str" && err == nil
@@ -76,6 +78,8 @@ func fits(n *yaml.Node, t reflect.Type) bool {
 // want names a type.
 func want(t reflect.Type) string {
 	switch {
+	case t == amountType:
+		return "a number, or a percentage such as 80%"
 	case t == durationType:
 		return "a duration such as 30s or 15m"
 	case t == sizeType:
