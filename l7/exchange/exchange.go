@@ -106,6 +106,9 @@ type Exchange struct {
 	Cache    string // as in Cache-Status (RFC 9211): "hit", "fwd=miss"…; "": no cache asked
 	Failure  string // why weir itself answered with an error, "": it did not
 	ID       []byte // of the request, for logs and backends; nil: it has none
+	// Source is who asks: Client.Remote's address or, behind trusted proxies,
+	// what these say.
+	Source netip.Addr
 
 	// What the client's end counted, for Ended.
 	Received int64 // bytes of the request's body that were read
