@@ -17,6 +17,8 @@ const (
 	Version = 1
 	// Path of the report on the agent's HTTPS server.
 	Path = "/v1/report"
+	// DefaultPort of the HTTPS server.
+	DefaultPort = 9780
 	// ContentType of the document.
 	ContentType = "application/json"
 	// MaxBytes of a document.
@@ -79,10 +81,7 @@ func (r Report) checkValues() error {
 		return refuse(TooMany, "%d values are over %d", len(r.Values), MaxValues)
 	}
 	for name, v := range r.Values {
-		if !ValidMetric(name) {
-			return refuse(BadName, "metric %.70q is not a name of letters, digits and _ . : -", name)
-		}
-		if err := checkNumber(name, v, most(name)); err != nil {
+		if err := CheckValue(name, v); err != nil {
 			return err
 		}
 	}
@@ -188,4 +187,12 @@ func SpeaksFor(cert *x509.Certificate, identity string) bool {
 		}
 	}
 	return false
+}
+
+// CheckValue refuses what a metric of a report cannot be.
+func CheckValue(name string, v float64) error {
+	if !ValidMetric(name) {
+		return refuse(BadName, "metric %.70q is not a name of letters, digits and _ . : -", name)
+	}
+	return checkNumber(name, v, most(name))
 }
