@@ -4,7 +4,7 @@
 
 /* Version of everything in types.h and maps.h; pinned maps of another version
  * are refused. */
-#define LAYOUT 3
+#define LAYOUT 4
 
 /* Secret of the flow table's hash. Of this node alone, so that nobody outside
  * can aim at one set. */

@@ -127,9 +127,21 @@ static __always_inline bool flow_swap(struct flow_set *set, __u32 slot, __u64 ol
 	return __sync_val_compare_and_swap(&set->word[slot & FLOW_SLOT_MASK], old, new) == old;
 }
 
+static __always_inline __u64 *active_all(void)
+{
+	__u32 key = 0;
+
+	return bpf_map_lookup_elem(&active, &key);
+}
+
+static __always_inline __u64 *active_of(__u64 *all, __u32 id)
+{
+	return all && id < backend_ids ? all + id : 0;
+}
+
 static __always_inline void active_add(__u32 id, __s64 n)
 {
-	__u64 *count = bpf_map_lookup_elem(&active, &id);
+	__u64 *count = active_of(active_all(), id);
 
 	if (count)
 		__sync_fetch_and_add(count, n);

@@ -16,13 +16,22 @@ MAPPED_ARRAY(meta, struct node);
 MAPPED_ARRAY(flows, struct flow_set);
 MAPPED_ARRAY(services, struct service);
 MAPPED_ARRAY(backends, struct backend);
-MAPPED_ARRAY(active, __u64);               /* flows now, by backend id */
 MAPPED_ARRAY(cursors, __u64);              /* round robin, by service */
 MAPPED_ARRAY(arena, struct arena_line);    /* tables and member lists */
 MAPPED_ARRAY(stats, struct backend_stats); /* [cpu * backend_ids + id] */
 MAPPED_ARRAY(real_filter, __u64);          /* see nat.h */
 MAPPED_ARRAY(snat_flows, struct flow_set); /* see snat.h */
 MAPPED_ARRAY(snat_clients, struct snat_client);
+
+/* Flows now, by backend id. One element holds all counts (the loader sets its
+ * size), so that one look-up serves for as many backends as are compared. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(__u64));
+} active SEC(".maps");
 
 /* VIP -> index into services. Written only whole and by one writer. */
 struct {

@@ -27,6 +27,12 @@ static __always_inline __u32 cursor_next(__u32 service)
 #define ENTRY_SLOT 0xffff
 #define ENTRY_WEIGHT_SHIFT 16
 
+struct candidate {
+	__u64 load; /* active flows */
+	__u32 weight;
+	__u32 id;
+};
+
 static __always_inline void candidate_get(struct candidate *c, __u32 table, __u32 members,
 					  __u32 index)
 {
@@ -35,7 +41,7 @@ static __always_inline void candidate_get(struct candidate *c, __u32 table, __u3
 
 	c->id = arena_read(members + 1 + (entry & ENTRY_SLOT));
 	c->weight = entry >> ENTRY_WEIGHT_SHIFT;
-	count = bpf_map_lookup_elem(&active, &c->id);
+	count = active_of(active_all(), c->id);
 	c->load = count ? load_once(*count) : 0;
 }
 
@@ -45,33 +51,66 @@ static __always_inline bool candidate_less(const struct candidate *a, const stru
 	return a->load * b->weight < b->load * a->weight;
 }
 
-/* Of equals any is taken, by weight, so that idle backends share as busy ones
- * do. */
-__noinline int least_consider(struct least *l, __u32 table, __u32 members, __u32 index)
+/* The next of a sequence of draws: a multiplicative congruential generator
+ * (Steele, Vigna, "Computationally easy, spectrally good multipliers", 2021), of
+ * which only the high half is used. */
+static __always_inline __u64 draw_next(__u64 draw)
 {
-	struct candidate c;
-
-	if (!l)
-		return 0;
-	candidate_get(&c, table, members, index);
-	if (index && candidate_less(&l->best, &c))
-		return 0;
-	if (!index || candidate_less(&c, &l->best))
-		l->equals = 0;
-	l->equals += c.weight;
-	l->hash = mix64(l->hash);
-	if ((l->hash >> 32) * l->equals >> 32 < c.weight)
-		l->best = c;
-	return 0;
+	return draw * 0xf1357aea2e62a9c5ULL;
 }
 
-static __always_inline __u32 pick_least(struct least *l, __u32 table, __u32 members, __u32 size,
-					__u64 hash)
+/* Where an index lies in the arena; most lie in the line of the one before. */
+struct arena_cursor {
+	struct arena_line *line;
+	__u32 number;
+};
+
+static __always_inline __u32 arena_follow(struct arena_cursor *c, __u32 at)
 {
-	l->hash = hash;
-	for (__u32 i = 0; i < LEAST_MAX && i < size; i++)
-		least_consider(l, table, members, i);
-	return l->best.id;
+	__u32 number = at / ARENA_LINE;
+
+	if (number != c->number || !c->line) {
+		c->number = number;
+		c->line = bpf_map_lookup_elem(&arena, &number);
+	}
+	return c->line ? load_once(c->line->entry[at % ARENA_LINE]) : 0;
+}
+
+/* The least loaded of all. Of equals any is taken, by weight, so that idle
+ * backends share as busy ones do. Arithmetic instead of branches: which of two
+ * has fewer flows cannot be predicted. */
+__noinline int pick_least(__u32 table, __u32 members, __u32 size, __u64 draw)
+{
+	__u64 load = 1, weight = 0, id = 0, equals = 0;
+	struct arena_cursor entries = {}, ids = {};
+	__u64 *counts = active_all();
+
+	if (!counts)
+		return 0;
+	for (__u32 i = 0; i < LEAST_MAX && i < size; i++) {
+		__u32 entry = arena_follow(&entries, table + 1 + i);
+		__u32 other = arena_follow(&ids, members + 1 + (entry & ENTRY_SLOT));
+		__u64 *count = active_of(counts, other);
+		__u64 w = entry >> ENTRY_WEIGHT_SHIFT, n = count ? load_once(*count) : 0;
+		__u64 ours = load * w, theirs = n * weight, less, more, drawn;
+
+		less = theirs - ours;
+		more = ours - theirs;
+		opaque(less);
+		opaque(more);
+		less >>= 63;
+		more >>= 63;
+		equals = (equals & (less - 1)) + (w & (more - 1));
+		draw = draw_next(draw);
+		drawn = ((draw >> 32) * equals >> 32) - w;
+		opaque(drawn);
+		if ((drawn >> 63) & ~more) {
+			load = n;
+			weight = w;
+			id = other;
+		}
+	}
+	return id;
 }
 
 /* The less loaded of two (Mitzenmacher, "The Power of Two Choices"). */
@@ -98,7 +137,7 @@ static __always_inline __u32 pick(const struct service *service, __u32 index,
 	if (!size)
 		return 0;
 	if (picker == PICK_LEAST)
-		return pick_least(&s->least, table, members, size, hash);
+		return pick_least(table, members, size, hash);
 	if (picker == PICK_TWO)
 		return pick_two(table, members, size, hash);
 	if (picker == PICK_CURSOR)

@@ -1,20 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 #pragma once
 
-struct candidate {
-	__u64 load; /* active flows */
-	__u32 weight;
-	__u32 id;
-};
-
-/* The least loaded of the entries so far. */
-struct least {
-	struct candidate best;
-	__u32 equals; /* weights of all that are loaded as it is */
-	__u32 pad;
-	__u64 hash; /* draws among equals */
-};
-
 /* What functions that are verified by themselves hand each other; their stacks
  * add up to 512 bytes. Nothing in it outlives a packet. A function that takes
  * keys of maps from it must look it up: Linux 6.1 takes none from an argument. */
@@ -27,7 +13,6 @@ struct scratch {
 	__u32 payload;        /* UDP: where it begins in the frame, bytes */
 	struct victim victim;
 	struct victim other;
-	struct least least;
 };
 
 struct {

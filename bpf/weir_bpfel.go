@@ -217,18 +217,6 @@ type WeirScratch struct {
 		Slot uint32
 		Rank uint32
 	}
-	Least struct {
-		_    structs.HostLayout
-		Best struct {
-			_      structs.HostLayout
-			Load   uint64
-			Weight uint32
-			Id     uint32
-		}
-		Equals uint32
-		Pad    uint32
-		Hash   uint64
-	}
 }
 
 type WeirService struct {

@@ -1,6 +1,11 @@
 package model
 
-const mostCompared = 32
+const (
+	mostCompared = 32
+
+	// Steele, Vigna, "Computationally easy, spectrally good multipliers", 2021.
+	drawMultiplier = 0xf1357aea2e62a9c5
+)
 
 // steady: must the choice be the same for each packet of the flow? So it is if
 // the start was not seen, or if the flow may soon have to leave the table.
@@ -39,11 +44,12 @@ func (s *Service) less(i, j int) bool {
 	return s.at(i).Counters.Active*uint64(b.Weight) < s.at(j).Counters.Active*uint64(a.Weight)
 }
 
-// leastOfAll draws among equals by weight, one draw for each that is no worse
-// than those before.
+// leastOfAll draws among equals by weight: one draw for each entry, used if it is
+// no worse than those before.
 func (s *Service) leastOfAll(hash uint64) *Backend {
 	best, weights := 0, uint32(0)
 	for i := range min(len(s.Table), mostCompared) {
+		hash *= drawMultiplier
 		switch {
 		case i > 0 && s.less(best, i):
 			continue
@@ -51,7 +57,6 @@ func (s *Service) leastOfAll(hash uint64) *Backend {
 			weights = 0
 		}
 		weights += s.Table[i].Weight
-		hash = mix(hash)
 		if uint32(scale(high(hash), int(weights))) < s.Table[i].Weight {
 			best = i
 		}

@@ -20,6 +20,7 @@ const (
 	clockShift  = 32 // clock_shift
 	arenaLine   = 16 // ARENA_LINE
 	filterWords = 65536 / 64
+	activeCount = 8 // bytes of one count of active flows
 )
 
 // spec is the collection with the maps sized by the limits.
@@ -39,7 +40,6 @@ func (d *DataPlane) spec() (*ebpf.CollectionSpec, error) {
 		bpf.WeirMapCursors:     l.Services + 1,
 		bpf.WeirMapVips:        4 * l.Services,
 		bpf.WeirMapBackends:    l.Backends + 1,
-		bpf.WeirMapActive:      l.Backends + 1,
 		bpf.WeirMapReals:       l.Backends,
 		bpf.WeirMapQuicIds:     l.Backends,
 		bpf.WeirMapStats:       (l.Backends + 1) * uint32(cpus),
@@ -51,6 +51,7 @@ func (d *DataPlane) spec() (*ebpf.CollectionSpec, error) {
 	} {
 		spec.Maps[name].MaxEntries = entries
 	}
+	spec.Maps[bpf.WeirMapActive].ValueSize = activeCount * (l.Backends + 1)
 	return spec, nil
 }
 

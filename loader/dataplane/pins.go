@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	layout      = 3 // LAYOUT in bpf/config.h
+	layout      = 4 // LAYOUT in bpf/config.h
 	mapsDir     = "maps"
 	linksDir    = "links"
 	programPin  = "program"

@@ -9,6 +9,8 @@ const (
 	leastMax    = 32     // LEAST_MAX
 	entrySlot   = 0xffff // ENTRY_SLOT
 	weightShift = 16     // ENTRY_WEIGHT_SHIFT
+
+	drawMultiplier = 0xf1357aea2e62a9c5 // draw_next
 )
 
 var pickerNames = [...]string{
@@ -107,6 +109,7 @@ func (s *situation) leastOfAll(p *lb.Pick, draw uint64) int {
 	var equals uint32
 	for i := range min(leastMax, len(s.table)) {
 		c := s.consider(p, i)
+		draw *= drawMultiplier
 		if i > 0 && less(best, c) {
 			continue
 		}
@@ -114,7 +117,6 @@ func (s *situation) leastOfAll(p *lb.Pick, draw uint64) int {
 			equals = 0
 		}
 		equals += c.Weight
-		draw = mix64(draw)
 		if (draw>>32)*uint64(equals)>>32 < uint64(c.Weight) {
 			best = c
 		}
