@@ -4,6 +4,7 @@ package endtest
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +15,7 @@ import (
 	"net/textproto"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"weir/l7/exchange"
@@ -29,6 +31,10 @@ func Run(t *testing.T, start Start) {
 	t.Run("response", func(t *testing.T) { testResponse(t, start) })
 	t.Run("inform", func(t *testing.T) { testInform(t, start) })
 	t.Run("streams", func(t *testing.T) { testStreams(t, start) })
+	t.Run("large", func(t *testing.T) { testLarge(t, start) })
+	t.Run("many", func(t *testing.T) { testMany(t, start) })
+	t.Run("answered early", func(t *testing.T) { testEarly(t, start) })
+	t.Run("given up", func(t *testing.T) { testGivenUp(t, start) })
 }
 
 // Ask makes one request and reads its answer.
@@ -241,5 +247,102 @@ func testStreams(t *testing.T, start Start) {
 	writer.Close()
 	if rest, err := io.ReadAll(answer.Body); err != nil || len(rest) > 0 {
 		t.Errorf("%q %v", rest, err)
+	}
+}
+
+func echo(x *exchange.Exchange) {
+	x.Response.Status, x.Response.Length = 200, x.Request.Length
+	x.Response.Body = x.Request.Body
+}
+
+// Bodies far larger than any window, both ways at once.
+func testLarge(t *testing.T, start Start) {
+	counted := make(chan int64, 2)
+	c := start(t, func(x *exchange.Exchange) {
+		x.Ended = func(x *exchange.Exchange) { counted <- x.Received - x.Sent }
+		echo(x)
+	})
+	sent := make([]byte, 8<<20)
+	for i := range sent {
+		sent[i] = byte(i >> 8 * 31 >> uint(i%8))
+	}
+	for _, body := range []io.Reader{bytes.NewReader(sent), io.MultiReader(bytes.NewReader(sent))} {
+		answer, text, err := Ask(t, c, "POST", "/", body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if answer.StatusCode != 200 || text != string(sent) {
+			t.Errorf("%d, %d bytes that differ from what was sent", answer.StatusCode, len(text))
+		}
+		if more := <-counted; more != 0 {
+			t.Errorf("%d more bytes were counted on the way in than on the way out", more)
+		}
+	}
+}
+
+func testMany(t *testing.T, start Start) {
+	c := start(t, echo)
+	var all sync.WaitGroup
+	for i := range 50 {
+		all.Go(func() {
+			for j := range 20 {
+				sent := strings.Repeat(fmt.Sprint(i, j, " "), 1+i*j)
+				_, text, err := Ask(t, c, "POST", "/", strings.NewReader(sent))
+				if err != nil || text != sent {
+					t.Errorf("request %d of %d: %v, %d bytes of %d", j, i, err, len(text), len(sent))
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+}
+
+// An answer that does not wait for the request's body is whole all the same, and
+// the connection goes on.
+func testEarly(t *testing.T, start Start) {
+	c := start(t, func(x *exchange.Exchange) {
+		x.Response.Status = 413
+		x.Response.SetBytes([]byte("too large"))
+	})
+	for range 3 {
+		reader, writer := io.Pipe()
+		answer, text, err := Ask(t, c, "POST", "/", reader)
+		writer.Close()
+		if err != nil || answer.StatusCode != 413 || text != "too large" {
+			t.Fatalf("%v, %q", err, text)
+		}
+	}
+}
+
+// A client that gives up ends the exchange's context.
+func testGivenUp(t *testing.T, start Start) {
+	entered, ended := make(chan bool), make(chan error, 1)
+	c := start(t, func(x *exchange.Exchange) {
+		entered <- true
+		<-x.Context().Done()
+		ended <- x.Context().Err()
+		x.Response.Status = 200
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	r, err := http.NewRequestWithContext(ctx, "GET", "https://example.org/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	failed := make(chan error, 1)
+	go func() {
+		answer, err := c.Do(r)
+		if err == nil {
+			answer.Body.Close()
+		}
+		failed <- err
+	}()
+	<-entered
+	cancel()
+	if err := <-failed; err == nil {
+		t.Error("the request succeeded")
+	}
+	if err := <-ended; err == nil {
+		t.Error("no error")
 	}
 }

@@ -24,10 +24,7 @@ func TestEnd(t *testing.T) {
 // serve starts an end with a handler; it and its connections end with the test.
 func serve(t testing.TB, o Options, h exchange.HandlerFunc) (*End, net.Listener) {
 	t.Helper()
-	e, err := New(o, h)
-	if err != nil {
-		t.Fatal(err)
-	}
+	e := New(o, h)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -87,9 +84,7 @@ func TestShutdown(t *testing.T) {
 		result <- fmt.Sprint(text, err)
 	}()
 	<-entered
-	if err := e.Shutdown(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	e.Shutdown()
 	close(leave)
 	if got := <-result; got != "finished<nil>" {
 		t.Errorf("the open stream came to %s", got)

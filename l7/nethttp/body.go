@@ -9,16 +9,20 @@ import (
 // body is the body of a request.
 type body struct {
 	r       *http.Request
+	read    *int64 // counts
 	first   []byte // read already
 	trailer exchange.Header
 }
 
 func (b *body) Read(p []byte) (int, error) {
 	if len(b.first) == 0 || len(p) == 0 {
-		return b.r.Body.Read(p)
+		n, err := b.r.Body.Read(p)
+		*b.read += int64(n)
+		return n, err
 	}
 	n := copy(p, b.first)
 	b.first = b.first[n:]
+	*b.read += int64(n)
 	return n, nil
 }
 

@@ -1,5 +1,5 @@
 // Package nethttp lets an exchange.Handler answer where the protocol's code
-// speaks net/http: HTTP/2 and HTTP/3. Nothing behind it knows.
+// speaks net/http, as that of HTTP/3 does. Nothing behind it knows.
 package nethttp
 
 import (
@@ -60,7 +60,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	} else {
 		s.handler.Serve(&t.x)
 	}
-	if err := t.send(r); err != nil {
+	if t.x.Cut = t.send(r); t.x.Cut != nil {
 		panic(http.ErrAbortHandler) // resets the stream: the client must not take it for whole
 	}
 	done = true
@@ -90,7 +90,7 @@ func (s *server) read(t *turn, r *http.Request) {
 	}
 	q.Length = r.ContentLength
 	if r.ContentLength != 0 && r.Body != nil {
-		q.Body = &body{r: r}
+		q.Body = &body{r: r, read: &t.x.Received}
 	}
 	if q.Body != nil && r.ContentLength < 0 && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
 		t.peek(r)
@@ -109,7 +109,7 @@ func (t *turn) peek(r *http.Request) {
 	n, err := io.ReadFull(r.Body, first[:])
 	switch {
 	case n > 0:
-		t.x.Request.Body = &body{r: r, first: first[:]}
+		t.x.Request.Body = &body{r: r, read: &t.x.Received, first: first[:]}
 	case errors.Is(err, io.EOF):
 		t.x.Request.Body, t.x.Request.Length = nil, 0
 	}

@@ -66,7 +66,8 @@ var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 // comes: somebody may wait for each part of it.
 func (t *turn) sendBody(a *exchange.Response) error {
 	if b, ok := a.Body.(*exchange.Bytes); ok {
-		_, err := b.WriteTo(t.w)
+		n, err := b.WriteTo(t.w)
+		t.x.Sent += n
 		return err
 	}
 	if err := t.copyBody(a.Body, a.Length == exchange.Unknown); err != nil {
@@ -90,7 +91,9 @@ func (t *turn) copyBody(from io.Reader, flush bool) error {
 	for {
 		n, err := from.Read(buffer[:])
 		if n > 0 {
-			if _, err := t.w.Write(buffer[:n]); err != nil {
+			sent, err := t.w.Write(buffer[:n])
+			t.x.Sent += int64(sent)
+			if err != nil {
 				return err
 			}
 			if flush {
