@@ -41,10 +41,11 @@ var rules = map[string]rule{
 	"weir/loader/control": {imports: []string{
 		"weir/loader/lb", "weir/loader/config", "weir/loader/table", "weir/loader/health", "weir/loader/weight",
 	}},
-	"weir/loader/api":        {imports: []string{"weir/loader/lb", "weir/loader/control", "weir/loader/health", "weir/loader/weight"}},
+	"weir/loader/api":        {imports: []string{"weir/loader/unixsocket", "weir/loader/lb", "weir/loader/control", "weir/loader/health", "weir/loader/weight"}},
 	"weir/loader/api/client": {imports: []string{"weir/loader/lb", "weir/loader/api/wire"}},
 	"weir/loader/api/wire":   {imports: []string{"weir/loader/lb"}, stdOnly: true},
-	"weir/agent":             {imports: []string{"weir/bpf/decap", "weir/loader/lb"}},
+	"weir/agent":             {imports: []string{"weir/bpf/decap", "weir/loader/lb", "weir/loader/unixsocket"}},
+	"weir/loader/unixsocket": {},
 	"weir/agent/report":      {stdOnly: true},
 	"weir/loader/doctor":     {imports: []string{"weir/loader/lb", "weir/loader/config", "weir/loader/api/wire"}},
 	"weir/loader/doctor/host": {imports: []string{
