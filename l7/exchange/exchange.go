@@ -108,7 +108,8 @@ type Exchange struct {
 	ID       []byte // of the request, for logs and backends; nil: it has none
 	// Source is who asks: Client.Remote's address or, behind trusted proxies,
 	// what these say.
-	Source netip.Addr
+	Source  netip.Addr
+	Trusted bool // the peer is a trusted proxy: what it says of clients counts
 
 	// What the client's end counted, for Ended.
 	Received int64 // bytes of the request's body that were read

@@ -206,3 +206,13 @@ func NextCookie(line []byte, name string) (value, rest []byte, found bool) {
 	}
 	return nil, nil, false
 }
+
+// IsParameter reports whether a part of a query, between &, is a parameter of
+// a name.
+func IsParameter(pair []byte, name string) bool {
+	if i := bytes.IndexByte(pair, '='); i >= 0 {
+		pair = pair[:i]
+	}
+	key, ok := decoded(pair)
+	return ok && string(key) == name
+}

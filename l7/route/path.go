@@ -96,6 +96,21 @@ func readPath(x *exchange.Exchange) (p path, why string) {
 	return canonical(x, raw)
 }
 
+// Canonical gives a path that weir itself made the form that all paths have:
+// what is foreign to paths is escaped and empty segments go. It is false for
+// what would lead elsewhere: dot segments, NUL and the like. The result is raw
+// or of the exchange's Room.
+func Canonical(x *exchange.Exchange, raw []byte) ([]byte, bool) {
+	if len(raw) == 0 || raw[0] != '/' {
+		return nil, false
+	}
+	if isCanonical(raw) {
+		return raw, true
+	}
+	p, why := canonical(x, raw)
+	return p.routed, why == "" && p.odd&(dots|aboveRoot) == 0
+}
+
 // isCanonical reports whether a path is already as it shall be, and has
 // nothing that needs a closer look.
 func isCanonical(raw []byte) bool {

@@ -30,7 +30,7 @@ func (t *Table) choose(x *exchange.Exchange, tried func(*rule, string)) (r *rule
 	if why != "" {
 		return nil, http.StatusBadRequest, why
 	}
-	host := hostname(x.Request.Authority)
+	host := Hostname(x.Request.Authority)
 	decoded := false
 	for {
 		s := search{x: x, path: p.routed, tried: tried}

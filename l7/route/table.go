@@ -202,8 +202,8 @@ func (s *search) note(r *rule, why string) {
 	}
 }
 
-// hostname is the authority without port and last dot.
-func hostname(authority []byte) []byte {
+// Hostname is an authority without port and last dot.
+func Hostname(authority []byte) []byte {
 	if n := len(authority); n > 0 && authority[n-1] != ']' {
 		if colon := bytes.LastIndexByte(authority, ':'); colon >= 0 {
 			authority = authority[:colon]

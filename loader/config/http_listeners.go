@@ -119,6 +119,9 @@ func (h *httpReader) listenerTLS(f fields, raw listenerTLS, all lb.HTTP) *lb.Lis
 	}
 	for i, c := range raw.Clients {
 		item := fields{h.r, f.p.key("clients").item(i)}
+		if len(c.Hosts) == 0 {
+			h.r.missing(item.p.key("hosts"), "a list of at least one host name")
+		}
 		out.Clients = append(out.Clients, lb.ClientCA{
 			Hosts: item.hosts("hosts", c.Hosts), CA: item.file("ca", c.CA), Required: or(c.Required, true),
 		})

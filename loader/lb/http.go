@@ -88,7 +88,7 @@ type ListenerTLS struct {
 
 // ClientCA says that clients of some hosts show certificates.
 type ClientCA struct {
-	Hosts    []string // as in Match; empty: all
+	Hosts    []string // names, or "*.example.org" for one label
 	CA       string   // file of PEM certificates
 	Required bool
 }
