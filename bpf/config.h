@@ -15,9 +15,16 @@ const volatile __u32 pick_key[12];
 
 const volatile __u32 flow_sets = 1;
 const volatile __u32 backend_ids = 1; /* entries of `backends` */
+const volatile __u32 service_ids = 1; /* entries of `services` */
 
 const volatile bool feature_nat = true;
 const volatile bool feature_tunnel = true;
+const volatile bool feature_acl = true;
+const volatile bool feature_limits = true;
+
+/* The clock of limits is CLOCK_MONOTONIC >> limit_shift: 1.024 us. */
+const volatile __u32 limit_shift = 10;
+const volatile __u32 source_sets = 1; /* entries of `sources` */
 
 /* Tunnels: what an outer source address begins with; the flow's hash fills the
  * rest (16 and 64 bits), so that a backend's receive queues spread. */

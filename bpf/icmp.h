@@ -136,7 +136,8 @@ static __always_inline bool icmp_quoted6(struct packet *p, void *end, struct tup
 	return true;
 }
 
-#define OWNER_LOCAL -1 /* this host's own HTTP tier */
+#define OWNER_LOCAL -1  /* this host's own HTTP tier */
+#define OWNER_DENIED -2 /* the flow's client is */
 
 /* The backend of an error's flow. Another node may have the flow: a too-big
  * message about one that we do not know goes where its packets would go by
@@ -149,6 +150,8 @@ __noinline int icmp_flow_owner(__u32 too_big)
 	__u64 word;
 	__u32 slot, index;
 
+	if (feature_acl && acl_refuses_flow())
+		return OWNER_DENIED;
 	if (!s || !flow_locate(&at, hash_of(flow_key, &s->tuple)))
 		return 0;
 	word = flow_find(&at, &slot);
@@ -170,12 +173,14 @@ static __always_inline int icmp(struct packet *p, __u32 *id)
 	if (!s || !service_has_address(p))
 		return refusal(PASS_NOT_VIP);
 	if (icmp_is_echo(p))
-		return icmp_answer_echo(p);
+		return feature_acl && acl_denies_all(p) ? refusal(DROP_ACL) : icmp_answer_echo(p);
 	if (!icmp_is_error(p))
 		return refusal(PASS_NOT_VIP);
 	s->tuple.version = p->version;
 	if (p->version == 4 ? icmp_quoted4(p, end, &s->tuple) : icmp_quoted6(p, end, &s->tuple))
 		owner = icmp_flow_owner(icmp_is_too_big(p));
+	if (owner == OWNER_DENIED)
+		return refusal(DROP_ACL);
 	if (owner == OWNER_LOCAL)
 		return refusal(PASS_LOCAL);
 	*id = owner;

@@ -22,6 +22,10 @@ MAPPED_ARRAY(stats, struct backend_stats); /* [cpu * backend_ids + id] */
 MAPPED_ARRAY(real_filter, __u64);          /* see nat.h */
 MAPPED_ARRAY(snat_flows, struct flow_set); /* see snat.h */
 MAPPED_ARRAY(snat_clients, struct snat_client);
+MAPPED_ARRAY(drops, struct service_drops); /* [cpu * service_ids + index] */
+MAPPED_ARRAY(acl_lists, struct acl_state);
+MAPPED_ARRAY(sources, struct flow_set);            /* see limit.h */
+MAPPED_ARRAY(ceilings, __u64);                     /* likewise, by service */
 
 /* Flows now, by backend id. One element holds all counts (the loader sets its
  * size), so that one look-up serves for as many backends as are compared. */
@@ -64,6 +68,15 @@ struct {
 	__type(key, struct address);
 	__type(value, __u32);
 } snat_index SEC(".maps");
+
+/* Lists of sources -> 1: denied, 0: allowed. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1);
+	__type(key, struct acl_key);
+	__type(value, __u32);
+} acl SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

@@ -86,6 +86,8 @@ func (w *world) reset() {
 		}
 	}
 	clear(w.cursors)
+	clear(w.drops)
+	w.writeDebts()
 }
 
 const statWords = 8 // of struct backend_stats
@@ -107,6 +109,7 @@ func (w *world) step(e event) (string, error) {
 		for _, set := range w.model.Pairs.Touched {
 			w.writeSet(w.pairs, &w.model.Pairs, set)
 		}
+		w.passTime(e.age)
 	default:
 		w.fill(rand.New(rand.NewPCG(e.fill, 0)))
 	}
@@ -140,7 +143,7 @@ func (w *world) packet(e event) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	flows, pairs := len(w.model.Flows.Touched), len(w.model.Pairs.Touched)
+	flows, pairs, sources := len(w.model.Flows.Touched), len(w.model.Pairs.Touched), len(w.model.SourcesTouched)
 	w.last = w.model.Process(model.Input{Frame: e.frame, Ingress: ifindex, Answer: v == tx})
 	for _, r := range w.last.Reasons {
 		w.expect[r]++
@@ -155,6 +158,9 @@ func (w *world) packet(e event) (string, error) {
 			verdict(w.last.Verdict), w.last.Reasons, v, difference(e.frame, w.last.Frame, out)), nil
 	}
 	if diff := w.compareSets("flows", w.flows, &w.model.Flows, flows); diff != "" {
+		return diff, nil
+	}
+	if diff := w.debts(sources); diff != "" {
 		return diff, nil
 	}
 	return w.compareSets("snat_flows", w.pairs, &w.model.Pairs, pairs), nil
@@ -198,6 +204,7 @@ func (w *world) counters() (string, error) {
 			diff = append(diff, fmt.Sprintf("backend %d: the model counts %+v, the program %+v", b.ID, b.Counters, got))
 		}
 	}
+	diff = append(diff, w.refusals()...)
 	moved, err := w.countReasons()
 	if err != nil {
 		return "", err

@@ -20,24 +20,29 @@ import (
 // world is a lab and the model of it: the same services and flows, and memory
 // of both to be compared.
 type world struct {
-	kind    worldKind
-	lab     *lab
-	model   *model.Model
-	run     *runner
-	vips    []lb.VIP
-	all     []*model.Backend
-	reals   []*model.Backend // those that may reply
-	rows    int              // of stats, for each CPU
-	flows   []uint64
-	pairs   []uint64
-	active  []uint64
-	cursors []uint64
-	stats   []uint64
-	reasons *ebpf.Map
-	names   []model.Reason // by number
-	counted []uint64       // by number, when last looked at
-	expect  map[model.Reason]uint64
-	last    *model.Result
+	kind        worldKind
+	lab         *lab
+	model       *model.Model
+	run         *runner
+	vips        []lb.VIP
+	services    []*model.Service
+	all         []*model.Backend
+	reals       []*model.Backend // those that may reply
+	rows        int              // of stats, for each CPU
+	serviceRows int              // of drops, likewise
+	flows       []uint64
+	pairs       []uint64
+	active      []uint64
+	cursors     []uint64
+	sources     []uint64
+	drops       []uint64
+	full        []uint64 // ceilings
+	stats       []uint64
+	reasons     *ebpf.Map
+	names       []model.Reason // by number
+	counted     []uint64       // by number, when last looked at
+	expect      map[model.Reason]uint64
+	last        *model.Result
 }
 
 // The flow clock of worlds stands still: one unit is 2.3 years. Flows become
@@ -53,22 +58,28 @@ type worldKind struct {
 	flows    uint32 // limit
 	services func() []service
 	fill     int // of so many sets of sources all but one are in use
+	defended bool
 }
 
 var worldKinds = []worldKind{
-	{"tight", 14, allServices, 3},
-	{"roomy", 2000, allServices, 1},
-	{"plain", 6, plainServices, 1},
+	{"tight", 14, allServices, 3, false},
+	{"roomy", 2000, allServices, 1, false},
+	{"plain", 6, plainServices, 1, false},
+	{"defended", 30, allServices, 1, true},
 }
 
 func newWorld(t testing.TB, k worldKind) *world {
 	t.Helper()
 	c := defaults()
 	c.Limits.Services, c.Limits.Backends, c.Limits.Flows = 128, 512, k.flows
+	c.Limits.Sources = 8
 	c.Timeouts = lb.Timeouts{Embryonic: 2 * worldUnit, Established: 90 * worldUnit, Closing: 5 * worldUnit, UDP: 20 * worldUnit}
 	key := model.KeyOf(7)
-	l := newLabOf(t, dataplane.Options{Config: c, ClockShift: worldShift, FlowKey: &key})
+	l := newLabOf(t, dataplane.Options{Config: c, ClockShift: worldShift, LimitShift: 58, FlowKey: &key})
 	state := l.state(k.services())
+	if k.defended {
+		defend(t, &state)
+	}
 	for i := range state.Services {
 		for j := range state.Services[i].Backends {
 			b := &state.Services[i].Backends[j]
@@ -78,7 +89,7 @@ func newWorld(t testing.TB, k worldKind) *world {
 	if err := l.Apply(state); err != nil {
 		t.Fatal(err)
 	}
-	w := &world{kind: k, lab: l, run: newRunner(l.Program()), rows: int(c.Limits.Backends) + 1, expect: map[model.Reason]uint64{}}
+	w := &world{kind: k, lab: l, run: newRunner(l.Program()), rows: int(c.Limits.Backends) + 1, serviceRows: int(c.Limits.Services) + 1, expect: map[model.Reason]uint64{}}
 	w.open(t)
 	w.build(t, c, key, state)
 	for set := range w.model.Pairs.Sets {
@@ -114,7 +125,8 @@ func (w *world) open(t testing.TB) {
 	for _, m := range []struct {
 		name string
 		mem  *[]uint64
-	}{{"flows", &w.flows}, {"snat_flows", &w.pairs}, {"active", &w.active}, {"cursors", &w.cursors}, {"stats", &w.stats}} {
+	}{{"flows", &w.flows}, {"snat_flows", &w.pairs}, {"active", &w.active}, {"cursors", &w.cursors}, {"stats", &w.stats},
+		{"sources", &w.sources}, {"drops", &w.drops}, {"ceilings", &w.full}} {
 		pinned := w.pinned(t, m.name)
 		words, unmap, err := mappedWords(pinned)
 		if err != nil {
@@ -155,6 +167,7 @@ func (w *world) build(t testing.TB, c lb.Config, key [12]uint32, state lb.State)
 	t.Helper()
 	m := model.Config{
 		FlowKey: key, PickKey: model.KeyOf(c.Seed), FlowSets: len(w.flows) / 8,
+		ACL: rulesOf(state.ACL), SourceSets: len(w.sources) / 8,
 		GUEPort: c.Tunnel.GUEPort, Route: w.route,
 		TunnelSource4: c.Tunnel.Source4.Addr().As4(),
 		TunnelSource6: [8]byte(c.Tunnel.Source6.Addr().AsSlice()),
@@ -170,7 +183,9 @@ func (w *world) build(t testing.TB, c lb.Config, key [12]uint32, state lb.State)
 	}
 	ids := w.ids(t)
 	for _, s := range state.Services {
-		m.Services = append(m.Services, w.service(s, state.Tables[s.Table], ids))
+		service := w.service(s, state.Tables[s.Table], ids)
+		service.Index = w.serviceIndex(t, s.Service.VIP)
+		m.Services, w.services = append(m.Services, service), append(w.services, service)
 		w.vips = append(w.vips, s.Service.VIP)
 	}
 	var err error
@@ -218,7 +233,9 @@ func (w *world) service(s lb.ServiceState, table lb.Table, ids map[backendID]uin
 		Forward: map[lb.Forward]model.Forward{
 			lb.NAT: model.NAT, lb.DSR: model.DSR, lb.L7: model.L7, lb.IPIP: model.IPIP, lb.GUE: model.GUE, lb.SNAT: model.SNAT,
 		}[s.Service.Forward],
-		Picker: pickerOf(table),
+		Picker: pickerOf(table), ACL: rulesOf(s.Service.ACL),
+		SourceRate: s.Service.NewFlowsPerSource.Rate, SourceBurst: s.Service.NewFlowsPerSource.Burst,
+		FlowRate: s.Service.MaxNewFlows,
 	}
 	for _, b := range s.Backends {
 		real := &model.Backend{

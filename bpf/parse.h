@@ -234,3 +234,13 @@ static __always_inline void packet_destination(const struct packet *p, struct ad
 	else
 		__builtin_memcpy(a, &p->ip6->daddr, sizeof(*a));
 }
+
+static __always_inline void packet_tuple(const struct packet *p, struct tuple *t)
+{
+	packet_source(p, &t->src);
+	packet_destination(p, &t->dst);
+	t->sport = p->sport;
+	t->dport = p->dport;
+	t->version = p->version;
+	t->proto = p->proto;
+}

@@ -10,6 +10,7 @@ struct scratch {
 	struct tuple reverse; /* the same, as its replies have it */
 	struct vip_key key;
 	struct quic_key quic;
+	struct acl_key acl;
 	__u32 payload;        /* UDP: where it begins in the frame, bytes */
 	struct victim victim;
 	struct victim other;

@@ -7,16 +7,6 @@ static __always_inline bool opens(__u8 proto, __u8 tcp_flags)
 	return proto == IPPROTO_TCP && (tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
 }
 
-static __always_inline void packet_tuple(const struct packet *p, struct tuple *t)
-{
-	packet_source(p, &t->src);
-	packet_destination(p, &t->dst);
-	t->sport = p->sport;
-	t->dport = p->dport;
-	t->version = p->version;
-	t->proto = p->proto;
-}
-
 /* The 5-tuple that replies to a flow of b carry. */
 static __always_inline void tuple_reply(const struct tuple *t, const struct backend *b,
 					struct tuple *r)
@@ -149,12 +139,18 @@ __noinline int track_open(struct xdp_md *ctx, __u32 tcp_flags)
 	struct backend *b;
 	struct flow_at at;
 	__u32 index, id, kept, rank;
+	int refused;
 
 	if (!s || !flow_locate(&at, s->hash))
 		return refusal(DROP_INTERNAL);
 	service = service_for(s, &index);
 	if (!service)
 		return refusal(PASS_NOT_VIP);
+	if (feature_limits && starts(&s->tuple, tcp_flags) && limited(service)) {
+		refused = limit_refuses(index);
+		if (refused)
+			return refused;
+	}
 	if (service->forward == FORWARD_L7)
 		return refusal(PASS_LOCAL);
 	rank = flow_victim(at.set, at.tag, at.now, &s->victim);

@@ -52,6 +52,9 @@ enum reason {
 	DROP_SNAT_EXHAUSTED,  /* every source that the flow may have is in use */
 	DROP_ICMP_UNKNOWN,    /* an error that quotes no known flow */
 	DROP_EXTENSIONS,      /* more IPv6 extension headers than we follow */
+	DROP_ACL,             /* its source is denied */
+	DROP_NEW_FLOWS_PER_SOURCE, /* would open a flow more than its source may */
+	DROP_MAX_NEW_FLOWS,   /* would open a flow more than the service takes */
 	DROP_INTERNAL,        /* cannot happen */
 	PASS_NOT_IP,          /* ARP and the like */
 	PASS_VLAN,            /* tagged frame */
@@ -96,7 +99,34 @@ struct service {
 	__u32 pad0;
 	__u64 ref;
 	__u8 quic[8]; /* length of server ids, by the configuration's id; 0: none */
-	__u64 pad[3];
+	__u32 acl[2]; /* lists of sources, see acl.h; 0: none */
+	__u32 source_rate; /* new flows a second of one source; 0: no limit */
+	__u32 source_burst;
+	__u32 flow_rate; /* new flows a second; 0: no limit */
+	__u32 pad1;
+};
+
+/* New flows and packets that a service refused. One row for each CPU. */
+struct service_drops {
+	__u64 acl;
+	__u64 new_flows_per_source;
+	__u64 max_new_flows;
+	__u64 pad;
+};
+
+/* Of a list, the rule of the longest prefix that has the address counts. */
+struct acl_key {
+	__u32 bits; /* of what follows; at least the list's */
+	__u32 list;
+	struct address addr;
+};
+
+/* Which lists count: those of one side. The other is written meanwhile and
+ * takes over, for all services at once, by one store to `side`. */
+struct acl_state {
+	__u32 side;
+	__u32 all[2]; /* the list that counts for every service; 0: none */
+	__u32 services; /* 1: some service may have a list */
 };
 
 /* One cache line. Everything that forwarding needs. Deltas are sums to add to

@@ -24,6 +24,8 @@
 #include "flow.h"
 #include "scratch.h"
 #include "service.h"
+#include "acl.h"
+#include "limit.h"
 #include "pick.h"
 #include "quic.h"
 #include "csum.h"
@@ -144,8 +146,11 @@ static __always_inline int send_request(struct packet *p, __u32 *id)
 {
 	struct backend *b = 0;
 	__u64 hash = 0;
-	int refused = balance(p, id, &b, &hash);
+	int refused;
 
+	if (feature_acl && acl_refuses(p))
+		return refusal(DROP_ACL);
+	refused = balance(p, id, &b, &hash);
 	if (refused)
 		return refused;
 	if (!b)

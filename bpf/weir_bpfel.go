@@ -13,6 +13,20 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type WeirAclKey struct {
+	_    structs.HostLayout
+	Bits uint32
+	List uint32
+	Addr WeirAddress
+}
+
+type WeirAclState struct {
+	_        structs.HostLayout
+	Side     uint32
+	All      [2]uint32
+	Services uint32
+}
+
 type WeirAddress struct {
 	_    structs.HostLayout
 	Word [4]uint32
@@ -151,30 +165,33 @@ type WeirRealKey struct {
 type WeirReason uint32
 
 const (
-	WeirReasonDROP_MALFORMED      WeirReason = 0
-	WeirReasonDROP_FRAGMENT       WeirReason = 1
-	WeirReasonDROP_TTL            WeirReason = 2
-	WeirReasonDROP_NO_BACKEND     WeirReason = 3
-	WeirReasonDROP_NO_NEXT_HOP    WeirReason = 4
-	WeirReasonDROP_NAT_CONFLICT   WeirReason = 5
-	WeirReasonDROP_NO_CHECKSUM    WeirReason = 6
-	WeirReasonDROP_NO_ROUTE       WeirReason = 7
-	WeirReasonDROP_NO_FORWARDING  WeirReason = 8
-	WeirReasonDROP_TOO_BIG        WeirReason = 9
-	WeirReasonDROP_SNAT_EXHAUSTED WeirReason = 10
-	WeirReasonDROP_ICMP_UNKNOWN   WeirReason = 11
-	WeirReasonDROP_EXTENSIONS     WeirReason = 12
-	WeirReasonDROP_INTERNAL       WeirReason = 13
-	WeirReasonPASS_NOT_IP         WeirReason = 14
-	WeirReasonPASS_VLAN           WeirReason = 15
-	WeirReasonPASS_NOT_VIP        WeirReason = 16
-	WeirReasonPASS_MALFORMED      WeirReason = 17
-	WeirReasonPASS_LOCAL          WeirReason = 18
-	WeirReasonPASS_NO_NEIGHBOUR   WeirReason = 19
-	WeirReasonPASS_TOO_BIG        WeirReason = 20
-	WeirReasonSENT_ECHO_REPLY     WeirReason = 21
-	WeirReasonSENT_TOO_BIG        WeirReason = 22
-	WeirReasonREASONS             WeirReason = 23
+	WeirReasonDROP_MALFORMED            WeirReason = 0
+	WeirReasonDROP_FRAGMENT             WeirReason = 1
+	WeirReasonDROP_TTL                  WeirReason = 2
+	WeirReasonDROP_NO_BACKEND           WeirReason = 3
+	WeirReasonDROP_NO_NEXT_HOP          WeirReason = 4
+	WeirReasonDROP_NAT_CONFLICT         WeirReason = 5
+	WeirReasonDROP_NO_CHECKSUM          WeirReason = 6
+	WeirReasonDROP_NO_ROUTE             WeirReason = 7
+	WeirReasonDROP_NO_FORWARDING        WeirReason = 8
+	WeirReasonDROP_TOO_BIG              WeirReason = 9
+	WeirReasonDROP_SNAT_EXHAUSTED       WeirReason = 10
+	WeirReasonDROP_ICMP_UNKNOWN         WeirReason = 11
+	WeirReasonDROP_EXTENSIONS           WeirReason = 12
+	WeirReasonDROP_ACL                  WeirReason = 13
+	WeirReasonDROP_NEW_FLOWS_PER_SOURCE WeirReason = 14
+	WeirReasonDROP_MAX_NEW_FLOWS        WeirReason = 15
+	WeirReasonDROP_INTERNAL             WeirReason = 16
+	WeirReasonPASS_NOT_IP               WeirReason = 17
+	WeirReasonPASS_VLAN                 WeirReason = 18
+	WeirReasonPASS_NOT_VIP              WeirReason = 19
+	WeirReasonPASS_MALFORMED            WeirReason = 20
+	WeirReasonPASS_LOCAL                WeirReason = 21
+	WeirReasonPASS_NO_NEIGHBOUR         WeirReason = 22
+	WeirReasonPASS_TOO_BIG              WeirReason = 23
+	WeirReasonSENT_ECHO_REPLY           WeirReason = 24
+	WeirReasonSENT_TOO_BIG              WeirReason = 25
+	WeirReasonREASONS                   WeirReason = 26
 )
 
 type WeirScratch struct {
@@ -203,6 +220,7 @@ type WeirScratch struct {
 	Key     WeirVipKey
 	Quic    WeirQuicKey
 	_       [2]byte
+	Acl     WeirAclKey
 	Payload uint32
 	_       [4]byte
 	Victim  struct {
@@ -220,15 +238,27 @@ type WeirScratch struct {
 }
 
 type WeirService struct {
-	_       structs.HostLayout
-	Vip     WeirAddress
-	Port    uint16
-	Proto   uint8
-	Forward uint8
-	Pad0    uint32
-	Ref     uint64
-	Quic    [8]uint8
-	Pad     [3]uint64
+	_           structs.HostLayout
+	Vip         WeirAddress
+	Port        uint16
+	Proto       uint8
+	Forward     uint8
+	Pad0        uint32
+	Ref         uint64
+	Quic        [8]uint8
+	Acl         [2]uint32
+	SourceRate  uint32
+	SourceBurst uint32
+	FlowRate    uint32
+	Pad1        uint32
+}
+
+type WeirServiceDrops struct {
+	_                 structs.HostLayout
+	Acl               uint64
+	NewFlowsPerSource uint64
+	MaxNewFlows       uint64
+	Pad               uint64
 }
 
 type WeirSnatClient struct {
@@ -250,11 +280,15 @@ type WeirVipKey struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	WeirMapAcl           = "acl"
+	WeirMapAclLists      = "acl_lists"
 	WeirMapActive        = "active"
 	WeirMapAnswers       = "answers"
 	WeirMapArena         = "arena"
 	WeirMapBackends      = "backends"
+	WeirMapCeilings      = "ceilings"
 	WeirMapCursors       = "cursors"
+	WeirMapDrops         = "drops"
 	WeirMapEvents        = "events"
 	WeirMapFlows         = "flows"
 	WeirMapMeta          = "meta"
@@ -267,6 +301,7 @@ const (
 	WeirMapSnatClients   = "snat_clients"
 	WeirMapSnatFlows     = "snat_flows"
 	WeirMapSnatIndex     = "snat_index"
+	WeirMapSources       = "sources"
 	WeirMapStats         = "stats"
 	WeirMapVips          = "vips"
 	WeirProgWeir         = "weir"
@@ -280,6 +315,8 @@ const (
 	WeirVarEmitReason    = "emit_reason"
 	WeirVarEventSample   = "event_sample"
 	WeirVarEventsOn      = "events_on"
+	WeirVarFeatureAcl    = "feature_acl"
+	WeirVarFeatureLimits = "feature_limits"
 	WeirVarFeatureNat    = "feature_nat"
 	WeirVarFeatureSnat   = "feature_snat"
 	WeirVarFeatureTunnel = "feature_tunnel"
@@ -288,10 +325,13 @@ const (
 	WeirVarFlowSets      = "flow_sets"
 	WeirVarGuePort       = "gue_port"
 	WeirVarIdleLimit     = "idle_limit"
+	WeirVarLimitShift    = "limit_shift"
 	WeirVarPickKey       = "pick_key"
+	WeirVarServiceIds    = "service_ids"
 	WeirVarSnatCount4    = "snat_count4"
 	WeirVarSnatCount6    = "snat_count6"
 	WeirVarSnatSources   = "snat_sources"
+	WeirVarSourceSets    = "source_sets"
 	WeirVarTunnelSource4 = "tunnel_source4"
 	WeirVarTunnelSource6 = "tunnel_source6"
 )
@@ -345,11 +385,15 @@ type WeirProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type WeirMapSpecs struct {
+	Acl         *ebpf.MapSpec `ebpf:"acl"`
+	AclLists    *ebpf.MapSpec `ebpf:"acl_lists"`
 	Active      *ebpf.MapSpec `ebpf:"active"`
 	Answers     *ebpf.MapSpec `ebpf:"answers"`
 	Arena       *ebpf.MapSpec `ebpf:"arena"`
 	Backends    *ebpf.MapSpec `ebpf:"backends"`
+	Ceilings    *ebpf.MapSpec `ebpf:"ceilings"`
 	Cursors     *ebpf.MapSpec `ebpf:"cursors"`
+	Drops       *ebpf.MapSpec `ebpf:"drops"`
 	Events      *ebpf.MapSpec `ebpf:"events"`
 	Flows       *ebpf.MapSpec `ebpf:"flows"`
 	Meta        *ebpf.MapSpec `ebpf:"meta"`
@@ -362,6 +406,7 @@ type WeirMapSpecs struct {
 	SnatClients *ebpf.MapSpec `ebpf:"snat_clients"`
 	SnatFlows   *ebpf.MapSpec `ebpf:"snat_flows"`
 	SnatIndex   *ebpf.MapSpec `ebpf:"snat_index"`
+	Sources     *ebpf.MapSpec `ebpf:"sources"`
 	Stats       *ebpf.MapSpec `ebpf:"stats"`
 	Vips        *ebpf.MapSpec `ebpf:"vips"`
 }
@@ -380,6 +425,8 @@ type WeirVariableSpecs struct {
 	EmitReason    *ebpf.VariableSpec `ebpf:"emit_reason"`
 	EventSample   *ebpf.VariableSpec `ebpf:"event_sample"`
 	EventsOn      *ebpf.VariableSpec `ebpf:"events_on"`
+	FeatureAcl    *ebpf.VariableSpec `ebpf:"feature_acl"`
+	FeatureLimits *ebpf.VariableSpec `ebpf:"feature_limits"`
 	FeatureNat    *ebpf.VariableSpec `ebpf:"feature_nat"`
 	FeatureSnat   *ebpf.VariableSpec `ebpf:"feature_snat"`
 	FeatureTunnel *ebpf.VariableSpec `ebpf:"feature_tunnel"`
@@ -388,10 +435,13 @@ type WeirVariableSpecs struct {
 	FlowSets      *ebpf.VariableSpec `ebpf:"flow_sets"`
 	GuePort       *ebpf.VariableSpec `ebpf:"gue_port"`
 	IdleLimit     *ebpf.VariableSpec `ebpf:"idle_limit"`
+	LimitShift    *ebpf.VariableSpec `ebpf:"limit_shift"`
 	PickKey       *ebpf.VariableSpec `ebpf:"pick_key"`
+	ServiceIds    *ebpf.VariableSpec `ebpf:"service_ids"`
 	SnatCount4    *ebpf.VariableSpec `ebpf:"snat_count4"`
 	SnatCount6    *ebpf.VariableSpec `ebpf:"snat_count6"`
 	SnatSources   *ebpf.VariableSpec `ebpf:"snat_sources"`
+	SourceSets    *ebpf.VariableSpec `ebpf:"source_sets"`
 	TunnelSource4 *ebpf.VariableSpec `ebpf:"tunnel_source4"`
 	TunnelSource6 *ebpf.VariableSpec `ebpf:"tunnel_source6"`
 }
@@ -416,11 +466,15 @@ func (o *WeirObjects) Close() error {
 //
 // It can be passed to LoadWeirObjects or ebpf.CollectionSpec.LoadAndAssign.
 type WeirMaps struct {
+	Acl         *ebpf.Map `ebpf:"acl"`
+	AclLists    *ebpf.Map `ebpf:"acl_lists"`
 	Active      *ebpf.Map `ebpf:"active"`
 	Answers     *ebpf.Map `ebpf:"answers"`
 	Arena       *ebpf.Map `ebpf:"arena"`
 	Backends    *ebpf.Map `ebpf:"backends"`
+	Ceilings    *ebpf.Map `ebpf:"ceilings"`
 	Cursors     *ebpf.Map `ebpf:"cursors"`
+	Drops       *ebpf.Map `ebpf:"drops"`
 	Events      *ebpf.Map `ebpf:"events"`
 	Flows       *ebpf.Map `ebpf:"flows"`
 	Meta        *ebpf.Map `ebpf:"meta"`
@@ -433,17 +487,22 @@ type WeirMaps struct {
 	SnatClients *ebpf.Map `ebpf:"snat_clients"`
 	SnatFlows   *ebpf.Map `ebpf:"snat_flows"`
 	SnatIndex   *ebpf.Map `ebpf:"snat_index"`
+	Sources     *ebpf.Map `ebpf:"sources"`
 	Stats       *ebpf.Map `ebpf:"stats"`
 	Vips        *ebpf.Map `ebpf:"vips"`
 }
 
 func (m *WeirMaps) Close() error {
 	return _WeirClose(
+		m.Acl,
+		m.AclLists,
 		m.Active,
 		m.Answers,
 		m.Arena,
 		m.Backends,
+		m.Ceilings,
 		m.Cursors,
+		m.Drops,
 		m.Events,
 		m.Flows,
 		m.Meta,
@@ -456,6 +515,7 @@ func (m *WeirMaps) Close() error {
 		m.SnatClients,
 		m.SnatFlows,
 		m.SnatIndex,
+		m.Sources,
 		m.Stats,
 		m.Vips,
 	)
@@ -475,6 +535,8 @@ type WeirVariables struct {
 	EmitReason    *ebpf.Variable `ebpf:"emit_reason"`
 	EventSample   *ebpf.Variable `ebpf:"event_sample"`
 	EventsOn      *ebpf.Variable `ebpf:"events_on"`
+	FeatureAcl    *ebpf.Variable `ebpf:"feature_acl"`
+	FeatureLimits *ebpf.Variable `ebpf:"feature_limits"`
 	FeatureNat    *ebpf.Variable `ebpf:"feature_nat"`
 	FeatureSnat   *ebpf.Variable `ebpf:"feature_snat"`
 	FeatureTunnel *ebpf.Variable `ebpf:"feature_tunnel"`
@@ -483,10 +545,13 @@ type WeirVariables struct {
 	FlowSets      *ebpf.Variable `ebpf:"flow_sets"`
 	GuePort       *ebpf.Variable `ebpf:"gue_port"`
 	IdleLimit     *ebpf.Variable `ebpf:"idle_limit"`
+	LimitShift    *ebpf.Variable `ebpf:"limit_shift"`
 	PickKey       *ebpf.Variable `ebpf:"pick_key"`
+	ServiceIds    *ebpf.Variable `ebpf:"service_ids"`
 	SnatCount4    *ebpf.Variable `ebpf:"snat_count4"`
 	SnatCount6    *ebpf.Variable `ebpf:"snat_count6"`
 	SnatSources   *ebpf.Variable `ebpf:"snat_sources"`
+	SourceSets    *ebpf.Variable `ebpf:"source_sets"`
 	TunnelSource4 *ebpf.Variable `ebpf:"tunnel_source4"`
 	TunnelSource6 *ebpf.Variable `ebpf:"tunnel_source6"`
 }

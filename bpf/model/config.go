@@ -14,6 +14,9 @@ type Config struct {
 	Idle [States]uint16
 
 	Services []*Service
+	ACL      []Rule // of all services
+
+	SourceSets int // in which sources are counted
 
 	TunnelSource4 [4]byte // the flow's hash fills the last 2
 	TunnelSource6 [8]byte
@@ -50,6 +53,14 @@ type Service struct {
 	Picker   Picker
 	Table    []Entry
 	Backends []*Backend
+
+	Index       uint32 // by which its sources' hashes are its own
+	ACL         []Rule
+	SourceRate  uint32 // new flows a second of one source, 0: any number
+	SourceBurst uint32
+	FlowRate    uint32 // of all sources
+	Full        uint64 // when the bucket of FlowRate will be
+	Drops       Drops
 
 	cursor uint32
 }
@@ -119,7 +130,7 @@ type mark struct {
 func New(c Config) (*Model, error) {
 	m := &Model{
 		config: c, services: map[endpoint]*Service{}, marks: map[mark]bool{}, reals: map[endpoint]uint32{},
-		Flows: Table{Sets: make([]Set, c.FlowSets), counted: true},
+		Flows: Table{Sets: make([]Set, c.FlowSets), counted: true}, Sources: make([]SourceSet, c.SourceSets),
 	}
 	m.sources = append(append(m.sources, c.Sources4...), c.Sources6...)
 	m.Pairs.Sets = make([]Set, len(m.sources)*setsOfSource)
@@ -197,8 +208,12 @@ func (m *Model) backend(id uint32) *Backend {
 func (m *Model) Reset() {
 	m.Flows.reset()
 	m.Pairs.reset()
+	for _, i := range m.SourcesTouched {
+		m.Sources[i] = SourceSet{}
+	}
+	m.SourcesTouched = m.SourcesTouched[:0]
 	for _, s := range m.config.Services {
-		s.cursor = 0
+		s.cursor, s.Full, s.Drops = 0, 0, Drops{}
 	}
 	for _, b := range m.backends {
 		if b != nil {

@@ -23,13 +23,19 @@ func (m *Model) control(p *packet) Verdict {
 	if !m.hasServices(p.dst, 0) {
 		return m.refuse(PassNotVIP)
 	}
+	echo := p.b[p.l4] == echo4 && p.version == 4 || p.b[p.l4] == echo6 && p.version == 6
 	switch kind := p.b[p.l4]; {
+	case echo && denies(m.config.ACL, p.src):
+		return m.refuse(DropACL)
 	case p.version == 4 && kind == echo4:
 		return m.answerEcho(p, echoReply4)
 	case p.version == 6 && kind == echo6:
 		return m.answerEcho(p, echoReply6)
 	case !isError(p.version, kind):
 		return m.refuse(PassNotVIP)
+	}
+	if _, _, t, ok := p.quoted(); ok && m.denied(t) {
+		return m.refuse(DropACL)
 	}
 	b, local := m.culprit(p)
 	switch {

@@ -14,6 +14,9 @@ type Model struct {
 	Flows Table
 	Pairs Table // sources of snat
 
+	Sources        []SourceSet // whose new flows are limited
+	SourcesTouched []int       // sets looked at since Reset, some more than once
+
 	config   Config
 	services map[endpoint]*Service
 	marks    map[mark]bool       // addresses that have services
@@ -22,11 +25,12 @@ type Model struct {
 	sources  []Addr              // of ours, IPv4 first
 	clients  []client            // by pair
 
-	now     uint16
-	ingress int
-	answer  bool
-	result  Result
-	buffer  []byte
+	now      uint16
+	limitNow uint64
+	ingress  int
+	answer   bool
+	result   Result
+	buffer   []byte
 }
 
 // Input is a frame and what its fate depends on beside the model's state.
@@ -34,6 +38,7 @@ type Input struct {
 	Frame   []byte // not kept, not changed
 	Ingress int    // index of the interface it came in on
 	Now     uint16 // the flow clock, 11 bits
+	Limits  uint64 // the clock of limits
 	Answer  bool   // the budget of ICMP errors allows one more
 }
 
@@ -59,7 +64,7 @@ const (
 
 // Process runs one frame.
 func (m *Model) Process(in Input) *Result {
-	m.now, m.ingress, m.answer = in.Now&timeMask, in.Ingress, in.Answer
+	m.now, m.limitNow, m.ingress, m.answer = in.Now&timeMask, in.Limits, in.Ingress, in.Answer
 	m.buffer = append(m.buffer[:0], in.Frame...)
 	m.result = Result{Frame: m.buffer, Reasons: m.result.Reasons[:0]}
 	m.result.Verdict = m.judge()
@@ -110,6 +115,9 @@ func (m *Model) unbalanced(p *packet, what kind) Verdict {
 
 // request is a packet from a client, or for somebody else.
 func (m *Model) request(p *packet) Verdict {
+	if m.denied(p.tuple()) {
+		return m.refuse(DropACL)
+	}
 	b := m.hit(p)
 	if b == nil {
 		var refusal Reason

@@ -18,6 +18,7 @@ const (
 	DropSNATExhausted Reason = "drop snat_exhausted"
 	DropICMPUnknown   Reason = "drop icmp_unknown"
 	DropExtensions    Reason = "drop extensions"
+	DropACL           Reason = "drop acl"
 	PassNotIP         Reason = "pass not_ip"
 	PassVLAN          Reason = "pass vlan"
 	PassNotVIP        Reason = "pass not_vip"
@@ -27,4 +28,7 @@ const (
 	PassTooBig        Reason = "pass too_big"
 	SentEchoReply     Reason = "sent echo_reply"
 	SentTooBig        Reason = "sent too_big"
+
+	DropNewFlowsPerSource Reason = "drop new_flows_per_source"
+	DropMaxNewFlows       Reason = "drop max_new_flows"
 )

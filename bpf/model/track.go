@@ -43,10 +43,15 @@ func (b *Backend) replyTuple(t tuple) tuple {
 func (m *Model) open(p *packet) (*Backend, Reason) {
 	t := p.tuple()
 	s := m.service(t)
-	switch {
-	case s == nil:
+	if s == nil {
 		return nil, PassNotVIP
-	case s.Forward == L7:
+	}
+	if t.proto != tcp || opens(t.proto, p.flags) {
+		if refusal := m.limited(s, t); refusal != "" {
+			return nil, refusal
+		}
+	}
+	if s.Forward == L7 {
 		return nil, PassLocal
 	}
 	b := m.pick(s, t, m.steady(s, t, p.flags))

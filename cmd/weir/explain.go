@@ -84,6 +84,7 @@ func (a *app) explainProbe(cmd *cobra.Command, p lb.Probe) error {
 func writeExplanation(w io.Writer, e wire.Explanation) {
 	fmt.Fprintf(w, "packet\t%s -> %s/%s %s\n", e.Src, e.Dst, e.Proto, e.TCPFlags)
 	writeService(w, e)
+	writeDefence(w, e)
 	writeFlowHit(w, e)
 	writePick(w, e)
 	writeChosen(w, e)
@@ -104,6 +105,23 @@ func writeService(w io.Writer, e wire.Explanation) {
 		fmt.Fprintf(w, "service\t%s, %s, by every port\n", e.Service, e.VIP)
 	default:
 		fmt.Fprintf(w, "service\t%s, %s, by the exact port\n", e.Service, e.VIP)
+	}
+}
+
+func writeDefence(w io.Writer, e wire.Explanation) {
+	for _, v := range e.ACL {
+		whose := "of all services"
+		if v.VIP != nil {
+			whose = "of the service"
+		}
+		fmt.Fprintf(w, "acl\t%s: %s by %s\n", whose, aclVerdict(v.Deny), v.Prefix)
+	}
+	for _, l := range e.Limits {
+		left := fmt.Sprintf("%.1f left", max(0, l.Left))
+		if l.Refuse {
+			left = "used up"
+		}
+		fmt.Fprintf(w, "limit\t%s, %d a second: %s\n", l.Limit, l.Rate, left)
 	}
 }
 

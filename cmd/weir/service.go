@@ -34,9 +34,9 @@ func (a *app) serviceCommand() *cobra.Command {
 }
 
 func writeServices(w io.Writer, all []wire.Service) {
-	row(w, "SERVICE", "VIP", "FORWARD", "POOL", "ALGORITHM", "BACKENDS", "ACTIVE", "FLOWS", "PACKETS", "BYTES")
+	row(w, "SERVICE", "VIP", "FORWARD", "POOL", "ALGORITHM", "BACKENDS", "ACTIVE", "FLOWS", "REFUSED", "PACKETS", "BYTES")
 	for _, s := range all {
 		row(w, s.Name, s.VIP.String(), s.Forward.String(), s.Pool, s.Algorithm, fmt.Sprintf("%d/%d", s.Taking, s.Backends),
-			count(s.Active), count(s.Flows), count(s.Packets), size(s.Bytes))
+			count(s.Active), count(s.Flows), count(s.Refused.Sum()), count(s.Packets), size(s.Bytes))
 	}
 }

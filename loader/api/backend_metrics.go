@@ -53,6 +53,24 @@ func (v view) writeBackends(out *bufio.Writer) {
 	}
 }
 
+// writeRefused has lines of the services that may refuse packets.
+func (v view) writeRefused(out *bufio.Writer) {
+	const name = "weir_service_refused_packets_total"
+	if len(v.counters.Services) == 0 {
+		return
+	}
+	writeHead(out, name, "counter", "Packets that a service refused: from sources that are denied, or over a limit of new flows.")
+	for _, c := range v.counters.Services {
+		service := v.ServiceAt(c.VIP).Name
+		for _, n := range []struct {
+			reason  string
+			packets uint64
+		}{{"acl", c.ACL}, {"new_flows_per_source", c.NewFlowsPerSource}, {"max_new_flows", c.MaxNewFlows}} {
+			fmt.Fprintf(out, "%s{reason=%q,service=%q,vip=%q} %d\n", name, n.reason, service, c.VIP, n.packets)
+		}
+	}
+}
+
 func (v view) writeWeights(out *bufio.Writer) {
 	const name = "weir_backend_weight"
 	if v.backendCount() == 0 {

@@ -33,6 +33,7 @@ func (s *Server) metrics(w http.ResponseWriter, _ *http.Request) {
 			return // the client has gone
 		}
 	}
+	v.writeRefused(out)
 	v.writeBackends(out)
 	v.writeWeights(out)
 	out.Flush() // an error here means that the client has gone

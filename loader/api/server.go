@@ -106,6 +106,8 @@ func (s *Server) Handler() http.Handler {
 		{"GET", "/v1/events", s.events},
 		{"GET", "/v1/flows", s.flows},
 		{"GET", "/v1/explain", s.explain},
+		{"GET", "/v1/acl", s.acls},
+		{"GET", "/v1/acl/test", s.testACL},
 		{"GET", "/metrics", s.metrics},
 	} {
 		mux.HandleFunc(r.method+" "+r.path, s.whenReady(r.handle))

@@ -21,10 +21,10 @@ type view struct {
 
 func (v view) services() []wire.Service {
 	all := make([]wire.Service, 0, len(v.State.Services))
-	traffic := v.byVIP()
+	traffic, refused := v.byVIP(), v.refused()
 	for _, st := range v.State.Services {
 		s := wire.Service{Name: st.Service.Name, VIP: st.Service.VIP, Forward: st.Service.Forward,
-			Backends: len(st.Backends), Traffic: traffic[st.Service.VIP]}
+			Backends: len(st.Backends), Traffic: traffic[st.Service.VIP], Refused: refused[st.Service.VIP]}
 		if st.Service.Forward != lb.L7 {
 			s.Pool = st.Service.Pool
 			s.Algorithm = v.State.Tables[st.Table].Algorithm.String()
@@ -35,6 +35,14 @@ func (v view) services() []wire.Service {
 			}
 		}
 		all = append(all, s)
+	}
+	return all
+}
+
+func (v view) refused() map[lb.VIP]wire.Refused {
+	all := make(map[lb.VIP]wire.Refused, len(v.counters.Services))
+	for _, c := range v.counters.Services {
+		all[c.VIP] = wire.Refused{ACL: c.ACL, NewFlowsPerSource: c.NewFlowsPerSource, MaxNewFlows: c.MaxNewFlows}
 	}
 	return all
 }

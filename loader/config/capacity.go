@@ -18,6 +18,8 @@ const (
 	maxFlows          = 1 << 26
 	minTableEntries   = 1 << 10
 	maxTableEntries   = 1 << 26
+	minSources        = 1 << 10
+	maxSources        = 1 << 24
 	usualTableEntries = 1 << 20
 )
 
@@ -39,7 +41,8 @@ func readLimits(r *report, l limits, need Needs) (fresh, least lb.Limits) {
 	fresh.Backends, least.Backends = limit("backends", l.Backends, backends, 2*backends, usualBackends, 1, lb.MaxBackends)
 	fresh.TableEntries, least.TableEntries = limit("table_entries", l.TableEntries, entries, entries, usualTableEntries, minTableEntries, maxTableEntries)
 	fresh.Flows = inRange(r, p.key("flows"), l.Flows, minFlows, maxFlows)
-	least.Flows = fresh.Flows
+	fresh.Sources = inRange(r, p.key("sources"), l.Sources, minSources, maxSources)
+	least.Flows, least.Sources = fresh.Flows, fresh.Sources
 	return fresh, least
 }
 

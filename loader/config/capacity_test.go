@@ -27,7 +27,7 @@ func many(limits string, services, pools, backends int) []byte {
 }
 
 func TestLimitsFitTheConfiguration(t *testing.T) {
-	const flows = 1_000_000
+	const flows, sources = 1_000_000, 65_536
 	for _, c := range []struct {
 		name                      string
 		limits                    string
@@ -35,23 +35,23 @@ func TestLimitsFitTheConfiguration(t *testing.T) {
 		fresh, least              lb.Limits
 	}{
 		{"little", "", 1, 1, 2,
-			lb.Limits{Services: 1024, Backends: 4096, Flows: flows, TableEntries: 1 << 20},
-			lb.Limits{Services: 1, Backends: 2, Flows: flows, TableEntries: 2 * (1021 + 1 + 2 + 1)}},
+			lb.Limits{Services: 1024, Backends: 4096, Flows: flows, TableEntries: 1 << 20, Sources: sources},
+			lb.Limits{Services: 1, Backends: 2, Flows: flows, TableEntries: 2 * (1021 + 1 + 2 + 1), Sources: sources}},
 		{"half of the usual", "", 512, 1, 4,
-			lb.Limits{Services: 1024, Backends: 4096, Flows: flows, TableEntries: 1 << 20},
-			lb.Limits{Services: 512, Backends: 2048, Flows: flows, TableEntries: 2 * (1021 + 1 + 512*5)}},
+			lb.Limits{Services: 1024, Backends: 4096, Flows: flows, TableEntries: 1 << 20, Sources: sources},
+			lb.Limits{Services: 512, Backends: 2048, Flows: flows, TableEntries: 2 * (1021 + 1 + 512*5), Sources: sources}},
 		{"more than half", "", 513, 1, 4,
-			lb.Limits{Services: 2048, Backends: 8192, Flows: flows, TableEntries: 1 << 20},
-			lb.Limits{Services: 513, Backends: 2052, Flows: flows, TableEntries: 2 * (1021 + 1 + 513*5)}},
+			lb.Limits{Services: 2048, Backends: 8192, Flows: flows, TableEntries: 1 << 20, Sources: sources},
+			lb.Limits{Services: 513, Backends: 2052, Flows: flows, TableEntries: 2 * (1021 + 1 + 513*5), Sources: sources}},
 		{"many pools", "", 600, 600, 11,
-			lb.Limits{Services: 2048, Backends: 1 << 14, Flows: flows, TableEntries: 1 << 22},
-			lb.Limits{Services: 600, Backends: 6600, Flows: flows, TableEntries: 2 * 600 * (2039 + 1 + 11 + 1)}},
+			lb.Limits{Services: 2048, Backends: 1 << 14, Flows: flows, TableEntries: 1 << 22, Sources: sources},
+			lb.Limits{Services: 600, Backends: 6600, Flows: flows, TableEntries: 2 * 600 * (2039 + 1 + 11 + 1), Sources: sources}},
 		{"up to the largest", "", 400, 1, 655,
-			lb.Limits{Services: 1024, Backends: lb.MaxBackends, Flows: flows, TableEntries: 1 << 20},
-			lb.Limits{Services: 400, Backends: 262000, Flows: flows, TableEntries: 2 * (65537 + 1 + 400*656)}},
+			lb.Limits{Services: 1024, Backends: lb.MaxBackends, Flows: flows, TableEntries: 1 << 20, Sources: sources},
+			lb.Limits{Services: 400, Backends: 262000, Flows: flows, TableEntries: 2 * (65537 + 1 + 400*656), Sources: sources}},
 		{"named", "services: 700, flows: 2048, table_entries: 3000000", 600, 600, 11,
-			lb.Limits{Services: 700, Backends: 1 << 14, Flows: 2048, TableEntries: 3000000},
-			lb.Limits{Services: 700, Backends: 6600, Flows: 2048, TableEntries: 3000000}},
+			lb.Limits{Services: 700, Backends: 1 << 14, Flows: 2048, TableEntries: 3000000, Sources: sources},
+			lb.Limits{Services: 700, Backends: 6600, Flows: 2048, TableEntries: 3000000, Sources: sources}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, err := Parse("f", many(c.limits, c.services, c.pools, c.backends))

@@ -58,7 +58,10 @@ func Parse(name string, data []byte) (lb.Config, error) {
 func build(r *report, f file) lb.Config {
 	c := settings(r, f)
 	c.Pools = pools(r, f.Pools)
-	c.Services = services(r, f.Services, c.Pools)
+	acls := &aclReader{r: r}
+	c.ACL = acls.read(top.key("acl"), f.ACL)
+	c.Services = services(r, f.Services, c.Pools, acls)
+	acls.check()
 	c.HTTP = readHTTP(r, f.HTTP, c.Pools)
 	need := Need(c)
 	c.Limits, c.Least = readLimits(r, f.Limits, need)

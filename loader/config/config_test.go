@@ -47,8 +47,8 @@ func TestParseReadsEverything(t *testing.T) {
 		Interfaces: []string{"eth0", "eth1"}, XDPMode: lb.XDPGeneric,
 		PinDir: "/sys/fs/bpf/other", Socket: "/run/other.sock", StateDir: "/var/lib/other",
 		Seed: math.MaxUint64, EventSample: 10,
-		Limits: lb.Limits{Services: 2, Backends: 3, Flows: 1024, TableEntries: 1024},
-		Least:  lb.Limits{Services: 2, Backends: 3, Flows: 1024, TableEntries: 1024},
+		Limits: lb.Limits{Services: 2, Backends: 3, Flows: 1024, TableEntries: 1024, Sources: 65536},
+		Least:  lb.Limits{Services: 2, Backends: 3, Flows: 1024, TableEntries: 1024, Sources: 65536},
 		Timeouts: lb.Timeouts{
 			Embryonic: 5 * time.Second, Established: time.Hour, Closing: 10 * time.Second, UDP: 90 * time.Second,
 		},
@@ -82,8 +82,8 @@ func TestParseFillsInDefaults(t *testing.T) {
 	want := lb.Config{
 		Interfaces: []string{"eth0"}, PinDir: "/sys/fs/bpf/weir",
 		Socket: "/run/weir/weir.sock", StateDir: "/var/lib/weir", EventSample: 1,
-		Limits: lb.Limits{Services: 1024, Backends: 4096, Flows: 2048, TableEntries: 1048576},
-		Least:  lb.Limits{Flows: 2048},
+		Limits: lb.Limits{Services: 1024, Backends: 4096, Flows: 2048, TableEntries: 1048576, Sources: 65536},
+		Least:  lb.Limits{Flows: 2048, Sources: 65536},
 		Timeouts: lb.Timeouts{
 			Embryonic: 30 * time.Second, Established: 15 * time.Minute, Closing: time.Minute, UDP: time.Minute,
 		},

@@ -84,7 +84,7 @@ func everyKey(t reflect.Type, visit func(string)) {
 // Every key is in the reference and in the example.
 func TestEveryKeyIsDocumented(t *testing.T) {
 	reference, example := mustRead(t, "../../docs/config.md"), mustRead(t, "../../deploy/weir.yaml")
-	for _, shape := range []any{file{}, events{}, limits{}, timeouts{}, pool{}, quic{}, backend{}, health{}, service{}, resources{}, agent{}, limit{}} {
+	for _, shape := range []any{file{}, events{}, limits{}, timeouts{}, pool{}, quic{}, backend{}, health{}, service{}, resources{}, agent{}, limit{}, acl{}, flowLimit{}} {
 		for _, key := range keysOf(reflect.TypeOf(shape)) {
 			if !strings.Contains(reference, "| `"+key+"` |") {
 				t.Errorf("docs/config.md has no row for %s", key)

@@ -22,6 +22,7 @@ type file struct {
 	Timeouts   timeouts  `mapstructure:"timeouts"`
 	Tunnel     tunnel    `mapstructure:"tunnel"`
 	SNAT       snat      `mapstructure:"snat"`
+	ACL        *acl      `mapstructure:"acl"`
 	Pools      []pool    `mapstructure:"pools"`
 	Services   []service `mapstructure:"services"`
 	HTTP       *httpTier `mapstructure:"http"`
@@ -36,6 +37,7 @@ type limits struct {
 	Backends     *int64 `mapstructure:"backends"`
 	Flows        int64  `mapstructure:"flows"`
 	TableEntries *int64 `mapstructure:"table_entries"`
+	Sources      int64  `mapstructure:"sources"`
 }
 
 type timeouts struct {
@@ -156,6 +158,23 @@ type service struct {
 	VIP     string `mapstructure:"vip"`
 	Forward string `mapstructure:"forward"`
 	Pool    string `mapstructure:"pool"`
+
+	ACL               *acl       `mapstructure:"acl"`
+	NewFlowsPerSource *flowLimit `mapstructure:"new_flows_per_source"`
+	MaxNewFlows       *int64     `mapstructure:"max_new_flows"`
+}
+
+type acl struct {
+	Allow     []string `mapstructure:"allow"`
+	AllowFile string   `mapstructure:"allow_file"`
+	Deny      []string `mapstructure:"deny"`
+	DenyFile  string   `mapstructure:"deny_file"`
+	Default   string   `mapstructure:"default"`
+}
+
+type flowLimit struct {
+	Rate  int64  `mapstructure:"rate"`
+	Burst *int64 `mapstructure:"burst"`
 }
 
 // decode checks the file's shape and reads it. What has a fault is reported,
@@ -212,6 +231,7 @@ func setDefaults(v *viper.Viper) {
 		"state_dir":            "/var/lib/weir",
 		"events.sample":        1,
 		"limits.flows":         1_000_000,
+		"limits.sources":       65_536,
 		"timeouts.embryonic":   30 * time.Second,
 		"timeouts.established": 15 * time.Minute,
 		"timeouts.closing":     60 * time.Second,

@@ -11,10 +11,11 @@ type serviceReader struct {
 	allNamed bool // every pool has a usable name
 	names    uniqueNames
 	vips     map[lb.VIP]*path
+	acls     *aclReader
 }
 
-func services(r *report, listed []service, pools []lb.Pool) []lb.Service {
-	s := &serviceReader{r: r, names: uniqueNames{}, vips: map[lb.VIP]*path{}}
+func services(r *report, listed []service, pools []lb.Pool, acls *aclReader) []lb.Service {
+	s := &serviceReader{r: r, acls: acls, names: uniqueNames{}, vips: map[lb.VIP]*path{}}
 	s.pools = make(map[string]*members, len(pools))
 	s.allNamed = !r.faulty["pools"]
 	for i, p := range pools {
@@ -35,6 +36,8 @@ func (s *serviceReader) read(p *path, raw service) lb.Service {
 	out := lb.Service{Name: raw.Name, Pool: raw.Pool}
 	out.VIP = s.vip(p.key("vip"), raw.VIP)
 	out.Forward = s.forward(p.key("forward"), raw.Forward)
+	out.ACL = s.acls.read(p.key("acl"), raw.ACL)
+	readFlowLimits(s.r, p, raw, &out)
 	if out.Forward == 0 {
 		return out // what its pool must be is unknown
 	}

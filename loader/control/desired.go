@@ -89,6 +89,7 @@ func derive(want intent, hops *hops, before desired) (desired, error) {
 
 func (d desired) derivedState() lb.State {
 	st := lb.State{
+		ACL:      d.want.config.ACL,
 		Services: make([]lb.ServiceState, len(d.want.config.Services)),
 		Tables:   make([]lb.Table, 0, len(d.pools)),
 	}
@@ -157,7 +158,7 @@ func sameMemory[T any](a, b []T) bool {
 
 // sameState is cheap for states that derive made one from the other.
 func sameState(a, b lb.State) bool {
-	return slices.EqualFunc(a.Services, b.Services, func(x, y lb.ServiceState) bool {
+	return a.ACL.Equal(b.ACL) && slices.EqualFunc(a.Services, b.Services, func(x, y lb.ServiceState) bool {
 		return x.Service == y.Service && x.Table == y.Table && x.QUIC == y.QUIC && equal(x.Backends, y.Backends)
 	}) && slices.EqualFunc(a.Tables, b.Tables, func(x, y lb.Table) bool {
 		return x.Algorithm == y.Algorithm && equal(x.Slots, y.Slots)

@@ -36,6 +36,9 @@ type DataPlane interface {
 	// Explain says what becomes of a packet and why, without any effect on
 	// flows and counters.
 	Explain(lb.Probe) (lb.Explanation, error)
+	// ACL says what holds for a source: of the list of all services, and of
+	// each service that has its own.
+	ACL(src netip.Addr) ([]lb.ACLVerdict, error)
 	// Events sends until ctx ends. While nobody listens the kernel
 	// side sends nothing. sample 0 means that no flow events are wanted.
 	Events(ctx context.Context, sample uint32, out chan<- lb.Event) error

@@ -21,6 +21,7 @@ type change struct {
 	undo   []func()
 	commit []placement
 	nat    bool // the set of NAT backends changed
+	acls   nextACLs
 }
 
 // placement is where what a service shall send to was written.
@@ -41,8 +42,8 @@ type placement struct {
 func (d *DataPlane) Apply(want lb.State) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if !d.nat && wantsNAT(want) {
-		if err := d.replaceProgram(true, d.config); err != nil {
+	if f := d.features.with(wanted(want)); f != d.features {
+		if err := d.replaceProgram(f, d.config); err != nil {
 			return err
 		}
 	}
@@ -55,14 +56,11 @@ func (d *DataPlane) Apply(want lb.State) error {
 		return errors.Join(err, d.syncReals())
 	}
 	var errs []error
+	d.publishACLs(c.acls)
 	for _, p := range c.commit {
 		errs = append(errs, d.publish(p))
 	}
 	return errors.Join(append(errs, d.withdraw(), d.syncMarks(), d.syncQUIC())...)
-}
-
-func wantsNAT(s lb.State) bool {
-	return slices.ContainsFunc(s.Services, func(s lb.ServiceState) bool { return s.Service.Forward.Translates() })
 }
 
 func (c *change) prepare() error {
@@ -71,6 +69,9 @@ func (c *change) prepare() error {
 		if err := c.prepareService(w); err != nil {
 			return fmt.Errorf("service %s: %w", w.Service.Name, err)
 		}
+	}
+	if err := c.prepareACLs(); err != nil {
+		return err
 	}
 	if !c.nat {
 		return nil
@@ -87,6 +88,7 @@ func (c *change) prepareService(w *lb.ServiceState) error {
 		return fmt.Errorf("VIP %s is used twice", w.Service.VIP)
 	}
 	s.round = c.d.round
+	c.limits(s, w.Service)
 	slots := c.slots(w)
 	if s.holds(w, slots) {
 		return nil
@@ -141,6 +143,9 @@ func (c *change) service(w lb.Service) (*service, error) {
 	c.r.arena.hold(0)
 	c.r.services[w.VIP], c.r.indexes[s.index] = s, s
 	c.undo = append(c.undo, func() { c.d.freeService(s) })
+	for row := int(index); row < len(c.d.mem.drops); row += len(c.d.mem.services) {
+		c.d.mem.drops[row] = bpf.WeirServiceDrops{}
+	}
 	c.d.mem.services[index] = bpf.WeirService{
 		Port: wirePort(w.VIP.Port), Proto: uint8(w.VIP.Proto), Forward: uint8(w.Forward),
 	}

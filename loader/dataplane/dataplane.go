@@ -31,7 +31,10 @@ type Options struct {
 	// FlowKey fixes the flow table's secret; for tests. Nil: random.
 	FlowKey *[12]uint32
 
-	nat bool // load the NAT feature from the start
+	// LimitShift overrides the unit of the clock of limits, 2^10 ns; for tests.
+	LimitShift uint32
+
+	features features // to load from the start
 }
 
 // DataPlane is an open data plane. Apply, Configure and Sweep serialise
@@ -51,9 +54,10 @@ type DataPlane struct {
 	mu         sync.Mutex // what follows
 	config     lb.Config
 	program    *bpf.WeirObjects // the loaded program with its variables
-	nat        bool             // program has the NAT feature
+	features   features         // of the program
 	links      map[string]*attachment
 	registry   *registry
+	acls       *acls
 	idle       [flowStates]uint16
 	drifts     map[uint32]drift
 	limbo      []uint32                   // arena regions replaced, maybe still being read
@@ -81,6 +85,9 @@ func Open(o Options) (_ *DataPlane, err error) {
 	if o.ClockShift == 0 {
 		o.ClockShift = clockShift
 	}
+	if o.LimitShift == 0 {
+		o.LimitShift = limitShift
+	}
 	d := &DataPlane{opts: o, log: o.Log, config: o.Config, links: map[string]*attachment{}, drifts: map[uint32]drift{}}
 	d.clock = flowClock{shift: o.ClockShift}
 	if err := d.openMaps(); err != nil {
@@ -97,9 +104,12 @@ func Open(o Options) (_ *DataPlane, err error) {
 	if d.registry, err = readRegistry(&d.maps, &d.mem); err != nil {
 		return nil, err
 	}
-	d.nat = o.nat || d.registry.hasNAT()
+	if d.acls, err = readACLs(&d.maps, &d.mem, d.registry); err != nil {
+		return nil, err
+	}
+	d.features = o.features.with(d.used())
 	d.idle = idleLimits(o.Config.Timeouts, o.ClockShift)
-	if d.program, err = d.loadProgram(d.nat, d.config); err != nil {
+	if d.program, err = d.loadProgram(d.features, d.config); err != nil {
 		return nil, err
 	}
 	if err := d.attachAll(); err != nil {
@@ -178,7 +188,7 @@ func (d *DataPlane) Configure(c lb.Config) error {
 		return errors.Join(err, d.attachAll())
 	}
 	if c.Seed != old.Seed || c.Timeouts != old.Timeouts || c.Tunnel != old.Tunnel {
-		if err := d.replaceProgram(d.nat, c); err != nil {
+		if err := d.replaceProgram(d.features, c); err != nil {
 			d.config = old
 			return errors.Join(err, d.detachOthers())
 		}

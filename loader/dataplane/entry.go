@@ -101,6 +101,7 @@ func (d *DataPlane) freeService(s *service) {
 	if r.indexes[s.index] != s {
 		return
 	}
+	d.acls.forget(s.index)
 	d.mem.services[s.index] = bpf.WeirService{}
 	delete(r.indexes, s.index)
 	r.freeSvc.give(uint32(s.index))

@@ -55,7 +55,9 @@ func (s *situation) try() (_ lb.Outcome, err error) {
 	if _, err := Unload(c.PinDir, false); err != nil {
 		return lb.Outcome{}, err
 	}
-	d, err := Open(Options{Config: c, ClockShift: s.clock.shift, FlowKey: &s.node.FlowKey, nat: s.nat})
+	d, err := Open(Options{
+		Config: c, ClockShift: s.clock.shift, FlowKey: &s.node.FlowKey, LimitShift: stoppedShift, features: s.features,
+	})
 	if err != nil {
 		return lb.Outcome{}, err
 	}

@@ -23,6 +23,10 @@ type memory struct {
 	stats    []bpf.WeirBackendStats
 	filter   []uint64
 	snat     []bpf.WeirFlowSet
+	lists    []bpf.WeirAclState
+	drops    []bpf.WeirServiceDrops
+	sources  []bpf.WeirFlowSet
+	ceilings []uint64
 }
 
 // mapMemory stops at the first map that does not fit into memory.
@@ -37,6 +41,10 @@ func mapMemory(m *bpf.WeirMaps) (memory, error) {
 		func() error { return mapArray(&mem, m.Stats, &mem.stats) },
 		func() error { return mapArray(&mem, m.RealFilter, &mem.filter) },
 		func() error { return mapArray(&mem, m.SnatFlows, &mem.snat) },
+		func() error { return mapArray(&mem, m.AclLists, &mem.lists) },
+		func() error { return mapArray(&mem, m.Drops, &mem.drops) },
+		func() error { return mapArray(&mem, m.Sources, &mem.sources) },
+		func() error { return mapArray(&mem, m.Ceilings, &mem.ceilings) },
 	} {
 		if err := step(); err != nil {
 			return mem, errors.Join(err, mem.unmap())

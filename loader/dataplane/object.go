@@ -46,6 +46,10 @@ func (d *DataPlane) spec() (*ebpf.CollectionSpec, error) {
 		bpf.WeirMapArena:       l.TableEntries/arenaLine + 1,
 		bpf.WeirMapRealFilter:  filterWords,
 		bpf.WeirMapEvents:      uint32(cpus),
+		bpf.WeirMapAcl:         aclEntries,
+		bpf.WeirMapCeilings:    l.Services + 1,
+		bpf.WeirMapDrops:       (l.Services + 1) * uint32(cpus),
+		bpf.WeirMapSources:     sourceSets(l),
 		bpf.WeirMapSnatFlows:   max(1, snatSets(d.config.SNAT)),
 		bpf.WeirMapSnatClients: max(1, snatSets(d.config.SNAT)*flowSlots),
 	} {
@@ -62,6 +66,10 @@ func flowSets(l lb.Limits) uint32 {
 	return uint32(max(1, uint64(l.Flows)*3/flowSlots))
 }
 
+// sourceSets has two slots for each source, so that one set in a thousand has
+// more sources than slots (Poisson: 4 on average).
+func sourceSets(l lb.Limits) uint32 { return max(1, l.Sources/(flowSlots/2)) }
+
 // limitsOf are the largest limits for which the maps would be made as they are.
 func limitsOf(m *bpf.WeirMaps) lb.Limits {
 	return lb.Limits{
@@ -69,6 +77,7 @@ func limitsOf(m *bpf.WeirMaps) lb.Limits {
 		Backends:     m.Backends.MaxEntries() - 1,
 		Flows:        mostFlows(m.Flows.MaxEntries()),
 		TableEntries: m.Arena.MaxEntries()*arenaLine - 1,
+		Sources:      (m.Sources.MaxEntries()+1)*(flowSlots/2) - 1,
 	}
 }
 
@@ -87,6 +96,7 @@ func lacks(have, need lb.Limits) string {
 		{"backends", have.Backends, need.Backends},
 		{"flows", have.Flows, need.Flows},
 		{"table_entries", have.TableEntries, need.TableEntries},
+		{"sources", have.Sources, need.Sources},
 	} {
 		if x.need > x.have {
 			return fmt.Sprintf("limits.%s: the pinned maps have no room for %d, they were made for %d", x.name, x.need, x.have)
@@ -174,7 +184,7 @@ func (d *DataPlane) checkNode(dir string) error {
 }
 
 // loadProgram loads the program on the open maps.
-func (d *DataPlane) loadProgram(nat bool, c lb.Config) (*bpf.WeirObjects, error) {
+func (d *DataPlane) loadProgram(f features, c lb.Config) (*bpf.WeirObjects, error) {
 	spec, err := d.spec()
 	if err != nil {
 		return nil, err
@@ -192,8 +202,13 @@ func (d *DataPlane) loadProgram(nat bool, c lb.Config) (*bpf.WeirObjects, error)
 		bpf.WeirVarFlowSets:      node.FlowSets,
 		bpf.WeirVarPickKey:       pickKey(c.Seed),
 		bpf.WeirVarBackendIds:    d.limits.Backends + 1,
-		bpf.WeirVarFeatureNat:    nat,
-		bpf.WeirVarFeatureSnat:   nat && snatSets(c.SNAT) > 0,
+		bpf.WeirVarServiceIds:    d.limits.Services + 1,
+		bpf.WeirVarSourceSets:    sourceSets(d.limits),
+		bpf.WeirVarFeatureNat:    f.nat,
+		bpf.WeirVarFeatureSnat:   f.nat && snatSets(c.SNAT) > 0,
+		bpf.WeirVarFeatureAcl:    f.acl,
+		bpf.WeirVarFeatureLimits: f.limits,
+		bpf.WeirVarLimitShift:    d.opts.LimitShift,
 		bpf.WeirVarSnatSources:   snatSources(c.SNAT),
 		bpf.WeirVarSnatCount4:    uint32(len(c.SNAT.Source4)),
 		bpf.WeirVarSnatCount6:    uint32(len(c.SNAT.Source6)),
@@ -235,8 +250,8 @@ func idleLimits(t lb.Timeouts, shift uint32) [flowStates]uint16 {
 
 // replaceProgram loads a program with these features and swaps it in on all
 // links. Packets see the old or the new program.
-func (d *DataPlane) replaceProgram(nat bool, c lb.Config) error {
-	fresh, err := d.loadProgram(nat, c)
+func (d *DataPlane) replaceProgram(f features, c lb.Config) error {
+	fresh, err := d.loadProgram(f, c)
 	if err != nil {
 		return err
 	}
@@ -251,7 +266,7 @@ func (d *DataPlane) replaceProgram(nat bool, c lb.Config) error {
 		}
 	}
 	old := d.program
-	d.program, d.nat = fresh, nat
+	d.program, d.features = fresh, f
 	if err := old.Weir.Close(); err != nil {
 		return fmt.Errorf("close the replaced program: %w", err)
 	}

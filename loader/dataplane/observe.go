@@ -32,16 +32,21 @@ var reasonNames = [...]string{
 	bpf.WeirReasonDROP_SNAT_EXHAUSTED: "snat_exhausted",
 	bpf.WeirReasonDROP_ICMP_UNKNOWN:   "icmp_unknown",
 	bpf.WeirReasonDROP_EXTENSIONS:     "extensions",
+	bpf.WeirReasonDROP_ACL:            "acl",
 	bpf.WeirReasonDROP_INTERNAL:       "internal",
-	bpf.WeirReasonPASS_NOT_IP:         "not_ip",
-	bpf.WeirReasonPASS_VLAN:           "vlan",
-	bpf.WeirReasonPASS_NOT_VIP:        "not_vip",
-	bpf.WeirReasonPASS_MALFORMED:      "malformed",
-	bpf.WeirReasonPASS_LOCAL:          "local",
-	bpf.WeirReasonPASS_NO_NEIGHBOUR:   "no_neighbour",
-	bpf.WeirReasonPASS_TOO_BIG:        "too_big",
-	bpf.WeirReasonSENT_ECHO_REPLY:     "echo_reply",
-	bpf.WeirReasonSENT_TOO_BIG:        "too_big",
+
+	bpf.WeirReasonDROP_NEW_FLOWS_PER_SOURCE: "new_flows_per_source",
+	bpf.WeirReasonDROP_MAX_NEW_FLOWS:        "max_new_flows",
+
+	bpf.WeirReasonPASS_NOT_IP:       "not_ip",
+	bpf.WeirReasonPASS_VLAN:         "vlan",
+	bpf.WeirReasonPASS_NOT_VIP:      "not_vip",
+	bpf.WeirReasonPASS_MALFORMED:    "malformed",
+	bpf.WeirReasonPASS_LOCAL:        "local",
+	bpf.WeirReasonPASS_NO_NEIGHBOUR: "no_neighbour",
+	bpf.WeirReasonPASS_TOO_BIG:      "too_big",
+	bpf.WeirReasonSENT_ECHO_REPLY:   "echo_reply",
+	bpf.WeirReasonSENT_TOO_BIG:      "too_big",
 }
 
 const (
@@ -64,6 +69,7 @@ func verdictOf(r bpf.WeirReason) string {
 func (d *DataPlane) Counters() (lb.Counters, error) {
 	out := lb.Counters{Backends: d.backendCounters()}
 	slices.SortFunc(out.Backends, func(a, b lb.BackendCounters) int { return cmp.Compare(a.ID, b.ID) })
+	out.Services = d.serviceCounters()
 	var err error
 	out.Reasons, err = d.reasons()
 	return out, err

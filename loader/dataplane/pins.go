@@ -170,11 +170,15 @@ func (d *DataPlane) openPinned(dir string) error {
 // mapSlots gives the fields of a WeirMaps by map name.
 func mapSlots(m *bpf.WeirMaps) map[string]**ebpf.Map {
 	return map[string]**ebpf.Map{
+		bpf.WeirMapAcl:         &m.Acl,
+		bpf.WeirMapAclLists:    &m.AclLists,
 		bpf.WeirMapActive:      &m.Active,
 		bpf.WeirMapAnswers:     &m.Answers,
 		bpf.WeirMapArena:       &m.Arena,
 		bpf.WeirMapBackends:    &m.Backends,
 		bpf.WeirMapCursors:     &m.Cursors,
+		bpf.WeirMapCeilings:    &m.Ceilings,
+		bpf.WeirMapDrops:       &m.Drops,
 		bpf.WeirMapEvents:      &m.Events,
 		bpf.WeirMapFlows:       &m.Flows,
 		bpf.WeirMapMeta:        &m.Meta,
@@ -186,6 +190,7 @@ func mapSlots(m *bpf.WeirMaps) map[string]**ebpf.Map {
 		bpf.WeirMapSnatFlows:   &m.SnatFlows,
 		bpf.WeirMapSnatClients: &m.SnatClients,
 		bpf.WeirMapSnatIndex:   &m.SnatIndex,
+		bpf.WeirMapSources:     &m.Sources,
 		bpf.WeirMapStats:       &m.Stats,
 		bpf.WeirMapVips:        &m.Vips,
 	}

@@ -99,6 +99,10 @@ func (s *situation) predict(e *lb.Explanation) {
 	if word != 0 {
 		e.Flow, e.Reopens = s.flow(word, slot), !known
 	}
+	if s.denied(e, word) {
+		e.Expected = outcome(bpf.WeirReasonDROP_ACL)
+		return
+	}
 	picked, outcome := s.assign(e, known)
 	if !known {
 		if picked == 0 {
@@ -127,9 +131,15 @@ func endpointOf(b bpf.WeirBackend) netip.AddrPort {
 // assign is track_open in bpf/track.h up to the choice: the backend of a new
 // flow, or what else becomes of its packet.
 func (s *situation) assign(e *lb.Explanation, known bool) (uint32, lb.Outcome) {
-	switch {
-	case s.service == nil:
+	if s.service == nil {
 		return 0, outcome(bpf.WeirReasonPASS_NOT_VIP)
+	}
+	if !known {
+		if refused := s.exceeds(e); refused != nil {
+			return 0, outcome(*refused)
+		}
+	}
+	switch {
 	case lb.Forward(s.service.Forward) == lb.L7:
 		return 0, outcome(bpf.WeirReasonPASS_LOCAL)
 	}

@@ -13,17 +13,18 @@ import (
 // situation is all that the verdict about one packet depends on, as it was at
 // one moment: Explain predicts from it and loads it into a second program.
 type situation struct {
-	tuple   tuple
-	ack     bool
-	node    bpf.WeirNode
-	config  lb.Config
-	nat     bool
+	tuple  tuple
+	ack    bool
+	node   bpf.WeirNode
+	config lb.Config
+	features
 	idle    [flowStates]uint16
 	clock   flowClock
 	now     uint32
 	hash    uint64 // by the flow table's key
 	vip     lb.VIP
 	service *bpf.WeirService // nil: none matches
+	index   uint16           // of the service
 	cursor  uint64
 	head    uint32 // of the table
 	table   []uint32
@@ -35,6 +36,9 @@ type situation struct {
 	reverse  map[uint32]reverseSet // by id of those that need one
 	snat     map[uint32]flowWords  // by index of the set
 	to       uint32                // the backend predicted, 0: none
+
+	rules sourceRules
+	owed  debts
 }
 
 type flowWords [flowSlots]uint64
@@ -50,7 +54,7 @@ func (d *DataPlane) observe(p lb.Probe) (*situation, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s := &situation{
-		tuple: tupleOf(p.FlowKey), ack: p.Ack, config: d.config, nat: d.nat, idle: d.idle,
+		tuple: tupleOf(p.FlowKey), ack: p.Ack, config: d.config, features: d.features, idle: d.idle,
 		clock: d.clock, now: d.clock.now(),
 		backends: map[uint32]bpf.WeirBackend{}, active: map[uint32]uint64{},
 		reverse: map[uint32]reverseSet{}, snat: map[uint32]flowWords{},
@@ -70,6 +74,7 @@ func (d *DataPlane) observe(p lb.Probe) (*situation, error) {
 		d.observeBackend(s, flowID(word))
 	}
 	d.observeSNAT(s)
+	d.observeDefence(s)
 	return s, nil
 }
 
@@ -103,7 +108,7 @@ func (d *DataPlane) observeService(s *situation, dst netip.AddrPort, proto lb.Pr
 			continue
 		}
 		raw := d.mem.services[found.index]
-		s.vip, s.service = vip, &raw
+		s.vip, s.service, s.index = vip, &raw, found.index
 		s.head = d.mem.arena[found.table]
 		s.table = slices.Clone(d.registry.arena.region(found.table))
 		s.members = slices.Clone(d.registry.arena.region(found.members))

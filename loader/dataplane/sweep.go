@@ -52,6 +52,7 @@ func (d *DataPlane) Sweep() (lb.FlowUse, error) {
 		}
 	}
 	d.audit(found)
+	d.sweepSources()
 	return use, d.freeRetired(found.refs)
 }
 
@@ -167,7 +168,7 @@ func (d *DataPlane) freeRetired(refs []bool) error {
 // reclaim frees the regions that were replaced, once no program can still read
 // them or put a flow on a backend that was retired.
 func (d *DataPlane) reclaim() error {
-	if len(d.limbo) == 0 && !d.retiring {
+	if len(d.limbo) == 0 && !d.retiring && len(d.acls.limbo) == 0 {
 		return nil
 	}
 	if err := grace(); err != nil {
@@ -177,7 +178,7 @@ func (d *DataPlane) reclaim() error {
 		d.registry.arena.release(at)
 	}
 	d.limbo, d.retiring = d.limbo[:0], false
-	return nil
+	return d.acls.reclaim(d.maps.Acl)
 }
 
 const membarrierGlobal = 1 // MEMBARRIER_CMD_GLOBAL

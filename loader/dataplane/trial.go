@@ -59,8 +59,8 @@ func (s *situation) load(d *DataPlane) error {
 	for index, words := range s.snat {
 		d.mem.snat[index] = rename(words)
 	}
-	if s.service == nil {
-		return nil
+	if err := s.loadDefence(d); err != nil || s.service == nil {
+		return err
 	}
 	return s.loadService(d, ids)
 }
@@ -89,6 +89,7 @@ func (s *situation) loadService(d *DataPlane, ids map[uint32]uint32) error {
 	copy(d.mem.arena[table+1:], s.table)
 	raw := *s.service
 	raw.Ref = 1<<32 | uint64(table)
+	raw.Acl = d.mem.services[1].Acl
 	d.mem.services[1] = raw
 	if err := d.maps.Cursors.Put(uint32(1), s.cursor); err != nil {
 		return fmt.Errorf("write map cursors: %w", err)

@@ -22,6 +22,7 @@ type Config struct {
 	Timeouts    Timeouts
 	Tunnel      Tunnel
 	SNAT        SNATSources
+	ACL         *ACL // of all services; nil: none
 	Pools       []Pool
 	Services    []Service
 	HTTP        HTTP
@@ -90,6 +91,7 @@ type Limits struct {
 	Backends     uint32 // (service, backend) pairs, those that drain included
 	Flows        uint32 // flows tracked at once
 	TableEntries uint32 // entries of all tables together, during a swap twice
+	Sources      uint32 // sources whose new flows are counted at once
 }
 
 // MaxBackends is the largest Limits.Backends: a flow word has 18 bits for a

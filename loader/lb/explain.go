@@ -18,6 +18,8 @@ type Explanation struct {
 	TCPFlags  string         `json:"tcp_flags,omitempty"` // SYN or ACK
 	VIP       *VIP           `json:"vip,omitempty"`       // of the service that matches
 	EveryPort bool           `json:"every_port,omitempty"`
+	ACL       []ACLVerdict   `json:"acl,omitempty"`       // of the lists that concern the packet
+	Limits    []LimitState   `json:"limits,omitempty"`    // of new flows, if the packet would open one
 	Flow      *Flow          `json:"flow,omitempty"`      // what the table has for this 5-tuple
 	Reopens   bool           `json:"reopens,omitempty"`   // that flow has ended or lost its backend; this starts another
 	Pick      *Pick          `json:"pick,omitempty"`      // of a new flow
@@ -79,4 +81,19 @@ type Packet struct {
 	OuterDst netip.AddrPort `json:"outer_dst,omitzero"`
 	Hops     int            `json:"hops"`   // TTL or hop limit left, of the 64 it came with
 	Length   int            `json:"length"` // bytes, without the Ethernet header
+}
+
+// ACLVerdict is what one list says of a source.
+type ACLVerdict struct {
+	VIP    *VIP         `json:"vip,omitempty"` // of the service whose own list it is; nil: that of all
+	Prefix netip.Prefix `json:"prefix"`        // of the rule that counts
+	Deny   bool         `json:"deny"`
+}
+
+// LimitState is how far a limit of new flows is used.
+type LimitState struct {
+	Limit  string  `json:"limit"`  // as in the configuration
+	Rate   uint32  `json:"rate"`   // new flows a second
+	Left   float64 `json:"left"`   // flows that may be opened now
+	Refuse bool    `json:"refuse"` // not even this one
 }

@@ -32,7 +32,17 @@ type ReasonCount struct {
 // Counters is one reading of all counters.
 type Counters struct {
 	Backends []BackendCounters `json:"backends"`
+	Services []ServiceCounters `json:"services"` // of those that may refuse, sorted by VIP
 	Reasons  []ReasonCount     `json:"reasons"`
+}
+
+// ServiceCounters are packets that a service refused, by reason. They only
+// grow, and survive a restart of the loader.
+type ServiceCounters struct {
+	VIP               VIP    `json:"vip"`
+	ACL               uint64 `json:"acl"`
+	NewFlowsPerSource uint64 `json:"new_flows_per_source"`
+	MaxNewFlows       uint64 `json:"max_new_flows"`
 }
 
 // FlowUse is what one sweep of the flow table found.

@@ -72,6 +72,10 @@ type Service struct {
 	VIP     VIP
 	Forward Forward
 	Pool    string // empty for l7
+
+	ACL               *ACL      // beside that of all services; nil: none
+	NewFlowsPerSource FlowLimit // of each IPv4 address and IPv6 /64
+	MaxNewFlows       uint32    // a second, on this node; 0: no limit
 }
 
 // NextHop is where frames for a backend leave: interface, both MAC addresses
@@ -91,6 +95,7 @@ func (h NextHop) Resolved() bool { return h.IfIndex != 0 && h.DstMAC != [6]byte{
 // was applied; a later State that has the same memory as an earlier one says
 // so that this part of it is unchanged.
 type State struct {
+	ACL      *ACL // of all services; nil: none
 	Services []ServiceState
 	Tables   []Table
 }

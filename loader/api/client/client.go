@@ -156,6 +156,22 @@ func (c *Client) Explain(ctx context.Context, p lb.Probe) (e wire.Explanation, e
 	return e, c.get(ctx, "/v1/explain?"+v.Encode(), &e)
 }
 
+// ACLs lists what is in force; of one service, or "" for all.
+func (c *Client) ACLs(ctx context.Context, service string) ([]wire.ACL, error) {
+	v := url.Values{}
+	if service != "" {
+		v.Set("service", service)
+	}
+	var a wire.ACLs
+	err := c.get(ctx, "/v1/acl?"+v.Encode(), &a)
+	return a.ACLs, err
+}
+
+// TestACL asks what holds for a source.
+func (c *Client) TestACL(ctx context.Context, src netip.Addr) (t wire.ACLTest, err error) {
+	return t, c.get(ctx, "/v1/acl/test?src="+url.QueryEscape(src.String()), &t)
+}
+
 // EventFilter selects events; empty fields select all.
 type EventFilter struct{ Service, Reason, Kind string }
 

@@ -71,8 +71,19 @@ type Service struct {
 	Algorithm string     `json:"algorithm,omitempty"` // none for l7
 	Backends  int        `json:"backends"`
 	Taking    int        `json:"taking"` // backends that get new flows
+	Refused   Refused    `json:"refused"`
 	Traffic
 }
+
+// Refused are packets that a service refused, by reason.
+type Refused struct {
+	ACL               uint64 `json:"acl"`
+	NewFlowsPerSource uint64 `json:"new_flows_per_source"`
+	MaxNewFlows       uint64 `json:"max_new_flows"`
+}
+
+// Sum is all of them.
+func (r Refused) Sum() uint64 { return r.ACL + r.NewFlowsPerSource + r.MaxNewFlows }
 
 // Services is the answer to GET /v1/services.
 type Services struct {
@@ -140,6 +151,37 @@ type Explanation struct {
 	Weight    *Backend `json:"weight,omitempty"`    // the backend as configured; none if it is retired
 	Interface string   `json:"interface,omitempty"` // name of the one where it leaves
 	HopReason string   `json:"hop_reason,omitempty"`
+}
+
+// ACLs is the answer to GET /v1/acl.
+type ACLs struct {
+	ACLs []ACL `json:"acls"`
+}
+
+// ACL is a list in force: that of all services, or one service's own.
+type ACL struct {
+	Service string    `json:"service,omitempty"` // none: of all
+	VIP     *lb.VIP   `json:"vip,omitempty"`
+	Rules   []ACLRule `json:"rules"` // sorted by prefix
+}
+
+// ACLRule is what holds for the sources of a prefix that are in no longer one.
+type ACLRule struct {
+	Prefix netip.Prefix `json:"prefix"`
+	Deny   bool         `json:"deny"`
+}
+
+// ACLTest is the answer to GET /v1/acl/test: what the kernel does with packets
+// of a source.
+type ACLTest struct {
+	Src      netip.Addr   `json:"src"`
+	Verdicts []ACLVerdict `json:"verdicts"` // of each list; none: all is allowed
+}
+
+// ACLVerdict is what one list says.
+type ACLVerdict struct {
+	lb.ACLVerdict
+	Service string `json:"service,omitempty"` // none: of all
 }
 
 // SetWeight is the body of POST /v1/backends/{pool}/{endpoint}/weight.

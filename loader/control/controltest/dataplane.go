@@ -5,6 +5,7 @@ package controltest
 import (
 	"context"
 	"maps"
+	"net/netip"
 	"slices"
 	"sync"
 
@@ -159,7 +160,7 @@ func (d *DataPlane) SetCounters(c lb.Counters) {
 func (d *DataPlane) Counters() (lb.Counters, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return lb.Counters{Backends: slices.Clone(d.counters.Backends), Reasons: slices.Clone(d.counters.Reasons)}, nil
+	return lb.Counters{Backends: slices.Clone(d.counters.Backends), Services: slices.Clone(d.counters.Services), Reasons: slices.Clone(d.counters.Reasons)}, nil
 }
 
 // BackendCounters answers those of SetCounters that are of these VIPs.
@@ -218,6 +219,22 @@ func (d *DataPlane) Explain(p lb.Probe) (lb.Explanation, error) {
 	}
 	e.Program = e.Expected
 	return e, nil
+}
+
+// ACL goes by the lists of the state that was applied last.
+func (d *DataPlane) ACL(src netip.Addr) (out []lb.ACLVerdict, _ error) {
+	s := d.State()
+	note := func(vip *lb.VIP, a *lb.ACL) {
+		if a != nil {
+			r := a.Match(src)
+			out = append(out, lb.ACLVerdict{VIP: vip, Prefix: r.Prefix, Deny: r.Deny})
+		}
+	}
+	note(nil, s.ACL)
+	for _, service := range s.Services {
+		note(&service.Service.VIP, service.Service.ACL)
+	}
+	return out, nil
 }
 
 // Events sends what Emit is given until ctx ends.
