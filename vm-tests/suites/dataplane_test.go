@@ -67,11 +67,12 @@ func accepted(t *testing.T, err error) {
 // every feature, with one backend behind hop.
 func everyMode(hop lb.NextHop) lb.State {
 	s := lb.State{Tables: []lb.Table{{Algorithm: lb.Maglev, Slots: []uint32{0}}}}
+	s.ACL, _ = lb.NewACL(nil, nil, false)
 	for i, forward := range []lb.Forward{lb.DSR, lb.NAT, lb.SNAT, lb.IPIP, lb.GUE, lb.L7} {
 		service := lb.ServiceState{Service: lb.Service{
 			Name:    forward.String(),
 			VIP:     lb.VIP{Addr: vip, Port: uint16(80 + i), Proto: lb.TCP},
-			Forward: forward,
+			Forward: forward, NewFlowsPerSource: lb.FlowLimit{Rate: 1000, Burst: 1000}, MaxNewFlows: 1000,
 		}}
 		if forward != lb.L7 {
 			service.Service.Pool = "web"
