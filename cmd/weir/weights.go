@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -110,7 +112,30 @@ func writeBackendWeight(w io.Writer, p wire.PoolWeights) {
 				fmt.Fprintf(w, "\t\tfrom %s%s\n", part.Input, agedBy(part.Age))
 			}
 		}
+		writeAgent(w, b.Agent)
 		fmt.Fprintf(w, "effective\t= %.4g\t%.1f%% of the pool's new flows\n", b.Effective, 100*b.Share)
+	}
+}
+
+func writeAgent(w io.Writer, a *wire.Agent) {
+	if a == nil {
+		return
+	}
+	fmt.Fprintf(w, "agent\t\t%s at %s, %s, %d answers that were none\n", a.Protocol, a.Address, plural(int(a.Reports), "report"), a.Failures)
+	if a.Error != "" {
+		fmt.Fprintf(w, "\t\tlast answer: %s\n", a.Error)
+	}
+	if a.State != "" {
+		fmt.Fprintf(w, "\t\tsays %s %s\n", a.State, a.Reason)
+	}
+	if a.Age == nil {
+		return
+	}
+	for _, name := range slices.Sorted(maps.Keys(a.Values)) {
+		fmt.Fprintf(w, "\t\t%s %.4g\n", name, a.Values[name])
+	}
+	for _, name := range slices.Sorted(maps.Keys(a.Missing)) {
+		fmt.Fprintf(w, "\t\tno %s: %s\n", name, a.Missing[name])
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 
 // metrics answers in Prometheus text format: what concerns the node, gathered
 // by the client library, then the backends.
-func (s *Server) metrics(w http.ResponseWriter, _ *http.Request) {
+func (s *Server) metrics(w http.ResponseWriter, r *http.Request) {
 	v, err := s.view()
 	if err != nil {
 		refuse(w, err)
@@ -36,6 +36,7 @@ func (s *Server) metrics(w http.ResponseWriter, _ *http.Request) {
 	v.writeRefused(out)
 	v.writeBackends(out)
 	v.writeWeights(out)
+	s.writeFactors(r.Context(), out)
 	out.Flush() // an error here means that the client has gone
 }
 
@@ -44,7 +45,7 @@ type collector struct {
 	server *Server
 	view   view
 
-	packets, slots, used, build, reloads, applySeconds, applyFailures *prometheus.Desc
+	packets, slots, used, build, reloads, applySeconds, applyFailures, reports, refusedReports *prometheus.Desc
 }
 
 func newCollector(s *Server, v view) *collector {
@@ -61,6 +62,9 @@ func newCollector(s *Server, v view) *collector {
 		reloads:       desc("config_reloads_total", "Configurations read after the first.", "result"),
 		applySeconds:  desc("apply_seconds", "Time that the data plane took to take changes over."),
 		applyFailures: desc("apply_failures_total", "Changes that the data plane refused."),
+
+		reports:        desc("agent_reports_total", "Reports of agents that arrived."),
+		refusedReports: desc("agent_reports_refused_total", "Answers of agents that were no report, and reports that were not believed, by reason.", "reason"),
 	}
 }
 
@@ -75,6 +79,11 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		out <- counter(c.packets, r.Packets, r.Verdict, r.Reason)
 	}
 	c.collectNode(c.server.opts.Control.Stats(), out)
+	agents := c.server.opts.Control.AgentCounts()
+	out <- counter(c.reports, agents.Reports)
+	for why, n := range agents.Failures {
+		out <- counter(c.refusedReports, n, string(why))
+	}
 }
 
 func (c *collector) collectNode(s control.Stats, out chan<- prometheus.Metric) {

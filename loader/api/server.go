@@ -134,5 +134,5 @@ var errStarting = errors.New("the daemon is starting: the data plane does not ho
 // view reads what is in force and the counters.
 func (s *Server) view() (view, error) {
 	c, err := s.opts.DataPlane.Counters()
-	return view{Snapshot: s.opts.Control.Snapshot(), counters: c, hopReason: s.opts.Control.HopReason}, err
+	return view{Snapshot: s.opts.Control.Snapshot(), counters: c, hopReason: s.opts.Control.HopReason, agent: s.opts.Control.Agent}, err
 }

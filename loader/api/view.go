@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"weir/loader/agents"
 	"weir/loader/api/wire"
 	"weir/loader/control"
 	"weir/loader/health"
@@ -17,6 +18,7 @@ type view struct {
 	*control.Snapshot
 	counters  lb.Counters
 	hopReason func(netip.Addr) string
+	agent     func(control.Ref) (agents.Status, bool)
 }
 
 func (v view) services() []wire.Service {

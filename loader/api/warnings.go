@@ -5,7 +5,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
+	"weir/loader/control"
 	"weir/loader/lb"
 )
 
@@ -18,6 +20,7 @@ func (v view) warnings(procSys string) []string {
 	}
 	all = append(all, v.forwardingOff(procSys)...)
 	all = append(all, few(v.panics())...)
+	all = append(all, few(v.silentAgents())...)
 	all = append(all, few(v.unresolved())...)
 	return append(all, few(v.unserved())...)
 }
@@ -79,6 +82,24 @@ func (v view) panics() []string {
 	for _, p := range v.Config.Pools {
 		if v.Panics(p.Name) {
 			all = append(all, fmt.Sprintf("pool %s: too much of it is down; health is ignored, new flows go to all", p.Name))
+		}
+	}
+	return all
+}
+
+// silentAgents are those of which nothing was heard in the last three answers'
+// time, after which their word counts no more.
+func (v view) silentAgents() []string {
+	var all []string
+	for _, p := range v.Config.Pools {
+		if v.agent == nil || !p.Follows() {
+			continue
+		}
+		for _, b := range p.Backends {
+			a, asked := v.agent(control.Ref{Pool: p.Name, Endpoint: b.Endpoint()})
+			if asked && a.Err != nil && time.Since(a.At) > 3*p.AgentOf(b).Interval {
+				all = append(all, fmt.Sprintf("agent of backend %s/%s (%s) is silent: %v", p.Name, b.Endpoint(), a.Address, a.Err))
+			}
 		}
 	}
 	return all

@@ -4,8 +4,10 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
+	"weir/loader/agents"
 	"weir/loader/api/wire"
 	"weir/loader/control"
 	"weir/loader/weight"
@@ -34,7 +36,7 @@ func (s *Server) weights(w http.ResponseWriter, r *http.Request) {
 	}
 	out := wire.Weights{Pools: make([]wire.PoolWeights, len(all))}
 	for i, p := range all {
-		out.Pools[i] = poolWeights(p)
+		out.Pools[i] = s.poolWeights(p)
 	}
 	answer(w, http.StatusOK, out)
 }
@@ -49,14 +51,32 @@ func (s *Server) backendWeight(w http.ResponseWriter, r *http.Request) {
 		refuse(w, err)
 		return
 	}
-	answer(w, http.StatusOK, poolWeights(p))
+	answer(w, http.StatusOK, s.poolWeights(p))
 }
 
-func poolWeights(p control.PoolWeights) wire.PoolWeights {
+func (s *Server) poolWeights(p control.PoolWeights) wire.PoolWeights {
 	out := wire.PoolWeights{Pool: p.Pool.Name, Algorithm: p.Pool.Algorithm.String(), Mode: p.Pool.Law.Mode.String(),
 		Panic: p.Panics, Backends: make([]wire.BackendWeight, len(p.Backends))}
 	for i, e := range p.Backends {
 		out.Backends[i] = backendWeight(e)
+		if a, asked := s.opts.Control.Agent(control.Ref{Pool: p.Pool.Name, Endpoint: e.Endpoint}); asked {
+			out.Backends[i].Agent = agentStatus(a)
+		}
+	}
+	return out
+}
+
+func agentStatus(a agents.Status) *wire.Agent {
+	out := &wire.Agent{Address: a.Address, Protocol: string(a.Protocol), Reports: a.Answers, Failures: a.Failures,
+		Values: a.Values.Values, Missing: a.Values.Missing, Reason: a.Values.Status.Reason}
+	if !a.Values.Status.Takes() {
+		out.State = strings.TrimSpace(string(a.Values.Status.Oper) + " " + string(a.Values.Status.Admin))
+	}
+	if a.Err != nil {
+		out.Error = a.Err.Error()
+	}
+	if !a.At.IsZero() {
+		out.Age = new(time.Since(a.At).Round(time.Millisecond).Seconds())
 	}
 	return out
 }

@@ -20,6 +20,7 @@ type Options struct {
 	DataPlane DataPlane
 	Hops      HopResolver
 	Health    HealthChecker // nil: nothing is checked
+	Agents    AgentListener // nil: nobody is asked
 	// Load reads the configuration again, for ReloadFile. Without it
 	// ReloadFile fails.
 	Load       func() (lb.Config, error)
@@ -162,6 +163,8 @@ func (c *Controller) loop(ctx context.Context) {
 		case <-c.retryTimer.C:
 			c.hops = nil
 			c.refresh()
+		case h := <-c.heard():
+			c.hear(h)
 		case <-sweep.C:
 			c.sweep()
 		case <-step.C:

@@ -46,14 +46,6 @@ func (c *Controller) verdicts() verdicts {
 	return all
 }
 
-// watch makes the checker check what a configuration says.
-func (c *Controller) watch(cfg lb.Config) error {
-	if c.opts.Health == nil {
-		return nil
-	}
-	return c.opts.Health.Watch(health.Targets(cfg))
-}
-
 // healthChanges never has a value without a checker.
 func (c *Controller) healthChanges() <-chan struct{} {
 	if c.opts.Health == nil {

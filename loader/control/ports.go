@@ -7,6 +7,7 @@ import (
 	"context"
 	"net/netip"
 
+	"weir/loader/agents"
 	"weir/loader/health"
 	"weir/loader/lb"
 )
@@ -71,4 +72,15 @@ type HealthChecker interface {
 	Changes() <-chan struct{}
 	States() map[health.Key]health.State
 	Status(health.Key) (health.Status, bool)
+}
+
+// AgentListener asks the agents of backends. Its methods may be called from
+// any goroutine.
+type AgentListener interface {
+	// Watch replaces who is asked. On an error all stays as it was.
+	Watch([]agents.Target) error
+	// Heard delivers reports.
+	Heard() <-chan agents.Heard
+	Status(agents.Key) (agents.Status, bool)
+	Counts() agents.Counts
 }

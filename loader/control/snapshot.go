@@ -1,12 +1,14 @@
 package control
 
 import (
+	"maps"
 	"net/netip"
 	"sync"
 	"time"
 
 	"weir/loader/health"
 	"weir/loader/lb"
+	"weir/loader/weight"
 )
 
 // Snapshot is what was in force at one moment. It is never changed.
@@ -85,6 +87,7 @@ type Stats struct {
 	Applies, ApplyFailures        uint64
 	ApplyTime                     time.Duration // of all Applies together
 	Flows                         lb.FlowUse    // of the last sweep
+	ReportsRefused                map[weight.Refusal]uint64
 }
 
 // stats guards Stats.
@@ -97,7 +100,9 @@ type stats struct {
 func (c *Controller) Stats() Stats {
 	c.stats.mu.Lock()
 	defer c.stats.mu.Unlock()
-	return c.stats.s
+	s := c.stats.s
+	s.ReportsRefused = maps.Clone(s.ReportsRefused)
+	return s
 }
 
 func (t *stats) applied(took time.Duration, err error) {
@@ -118,6 +123,15 @@ func (t *stats) reloaded(ok bool) {
 	} else {
 		t.s.ReloadsRefused++
 	}
+}
+
+func (t *stats) refused(why weight.Refusal) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.s.ReportsRefused == nil {
+		t.s.ReportsRefused = map[weight.Refusal]uint64{}
+	}
+	t.s.ReportsRefused[why]++
 }
 
 func (t *stats) swept(use lb.FlowUse) {

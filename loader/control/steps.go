@@ -1,8 +1,6 @@
 package control
 
 import (
-	"errors"
-	"fmt"
 	"time"
 
 	"weir/loader/lb"
@@ -88,20 +86,4 @@ func (c *Controller) feedTraffic(now time.Time) {
 	for r, t := range sums {
 		fed[r.Pool].Traffic(now, r.Endpoint, t)
 	}
-}
-
-// errNoLaw says that a pool has gone meanwhile.
-var errNoLaw = errors.New("the pool is not in the configuration")
-
-// hear gives a report to the law of its backend's pool.
-func (c *Controller) hear(r Ref, at time.Time, report weight.Report) error {
-	law := c.laws.of(r.Pool)
-	if law == nil {
-		return fmt.Errorf("report of %s: %w", r, errNoLaw)
-	}
-	if err := law.Report(at, r.Endpoint, report); err != nil {
-		return fmt.Errorf("report of %s: %w", r, err)
-	}
-	c.laws.restless[c.laws.index[r.Pool]] = true
-	return nil
 }

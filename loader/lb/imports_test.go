@@ -38,10 +38,11 @@ var rules = map[string]rule{
 	"weir/loader/dataplane/l4bench": {imports: []string{
 		"weir/bpf", "weir/bpf/bench", "weir/loader/dataplane", "weir/loader/lb", "weir/loader/netlab", "weir/loader/table",
 	}},
+	"weir/loader/agents": {imports: []string{"weir/agent/report", "weir/loader/lb", "weir/loader/weight"}},
 	"weir/loader/control": {imports: []string{
-		"weir/loader/lb", "weir/loader/config", "weir/loader/table", "weir/loader/health", "weir/loader/weight",
+		"weir/loader/lb", "weir/loader/config", "weir/loader/table", "weir/loader/agents", "weir/loader/health", "weir/loader/weight",
 	}},
-	"weir/loader/api":        {imports: []string{"weir/loader/unixsocket", "weir/loader/lb", "weir/loader/control", "weir/loader/health", "weir/loader/weight"}},
+	"weir/loader/api":        {imports: []string{"weir/loader/unixsocket", "weir/loader/lb", "weir/loader/control", "weir/loader/agents", "weir/loader/health", "weir/loader/weight"}},
 	"weir/loader/api/client": {imports: []string{"weir/loader/lb", "weir/loader/api/wire"}},
 	"weir/loader/api/wire":   {imports: []string{"weir/loader/lb"}, stdOnly: true},
 	"weir/agent":             {imports: []string{"weir/bpf/decap", "weir/loader/lb", "weir/loader/unixsocket"}},

@@ -1,6 +1,9 @@
 package lb
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+)
 
 // Backend is one server of a pool as configured. Port 0 keeps the port that
 // the client used, as DSR and every-port services need.
@@ -56,6 +59,11 @@ func (p Pool) HealthOf(b Backend) Health {
 		return *b.Health
 	}
 	return p.Health
+}
+
+// Follows reports whether weights of the pool depend on what agents say.
+func (p Pool) Follows() bool {
+	return p.Law.Mode != ModeStatic || p.Agent.Enabled() || slices.ContainsFunc(p.Backends, func(b Backend) bool { return b.Agent != nil })
 }
 
 // AgentOf is how the agent of one of the pool's backends is asked.

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"sync"
 
+	"weir/loader/agents"
 	"weir/loader/api"
 	"weir/loader/config"
 	"weir/loader/control"
@@ -72,9 +73,10 @@ func (o Options) run(ctx context.Context) error {
 		return err
 	}
 	defer o.removePID()
-	checks := health.NewSet(health.Options{})
+	checks, asked := health.NewSet(health.Options{}), agents.NewSet()
 	controller := control.New(control.Options{
-		Config: cfg, Overrides: overrides, DataPlane: kernel.Data, Hops: kernel.Hops, Health: checks, Load: o.load, Log: o.Log,
+		Config: cfg, Overrides: overrides, DataPlane: kernel.Data, Hops: kernel.Hops,
+		Health: checks, Agents: asked, Load: o.load, Log: o.Log,
 	})
 	server := api.New(api.Options{
 		Control: controller, DataPlane: kernel.Data, Version: o.Version, ConfigFile: o.ConfigFile, Log: o.Log,
@@ -83,6 +85,7 @@ func (o Options) run(ctx context.Context) error {
 	err = together(ctx,
 		kernel.Run,
 		checks.Run,
+		asked.Run,
 		controller.Run,
 		func(ctx context.Context) error { return server.Serve(ctx, listener) },
 		func(ctx context.Context) error { return o.followReloads(ctx, controller) },

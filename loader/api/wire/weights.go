@@ -40,6 +40,21 @@ type BackendWeight struct {
 	Share     float64        `json:"share"`            // of the pool's new flows, 0 to 1
 	Target    float64        `json:"target"`           // slow start × resources, where it is going
 	Parts     []WeightPart   `json:"parts"`
+	Agent     *Agent         `json:"agent,omitempty"` // none: nobody is asked
+}
+
+// Agent is what is known of a backend's agent.
+type Agent struct {
+	Address  netip.AddrPort     `json:"address"`
+	Protocol string             `json:"protocol"`
+	Age      *float64           `json:"age_seconds,omitempty"` // of the last report; none: there was none
+	Error    string             `json:"error,omitempty"`       // of the last answer, if it was no report
+	State    string             `json:"state,omitempty"`       // drain, maint or down, if it says so
+	Reason   string             `json:"reason,omitempty"`      // of the state, as the agent says
+	Values   map[string]float64 `json:"values,omitempty"`
+	Missing  map[string]string  `json:"missing,omitempty"` // what the agent could not find out, and why
+	Reports  uint64             `json:"reports"`
+	Failures uint64             `json:"failures"`
 }
 
 // WeightPart is one factor of an effective weight.
