@@ -69,6 +69,9 @@ func (h *https) ask(ctx context.Context) (report.Report, error) {
 		return report.Report{}, &failure{ReasonStatus, fmt.Errorf("HTTP status %d", resp.StatusCode)}
 	}
 	r, err := report.Read(resp.Body)
+	if late := ctx.Err(); late != nil {
+		return report.Report{}, late // a peer that learns of it may still end its answer well
+	}
 	if err == nil && r.Backend != h.identity {
 		err = &failure{ReasonIdentity, fmt.Errorf("the report is of %s, not of %s", r.Backend, h.identity)}
 	}
