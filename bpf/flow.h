@@ -107,9 +107,15 @@ static __always_inline bool flow_locate(struct flow_at *at, __u64 hash)
 	return at->set;
 }
 
-/* The word of this flow, 0 if there is none. */
+/* The word of this flow, 0 if there is none. Most are in the slot that they
+ * prefer, so that the first look is mostly the last. */
 static __always_inline __u64 flow_find(const struct flow_at *at, __u32 *slot)
 {
+	__u64 first = load_once(at->set->word[at->tag & FLOW_SLOT_MASK]);
+
+	*slot = at->tag & FLOW_SLOT_MASK;
+	if (first >> 32 == at->tag)
+		return first;
 #pragma unroll
 	for (__u32 i = 0; i < FLOW_SLOTS; i++) {
 		__u64 word = load_once(at->set->word[i]);
@@ -248,20 +254,22 @@ static __always_inline __u32 flow_rank(__u64 word, __u32 tag, __u32 now)
 	return rank | exceeds(age, idle_limit[state]) * RANK_IDLE;
 }
 
-/* The best slot for a new flow; of equals the one that is idle longest. */
+/* The best slot for a new flow; of equals the one that is idle longest, of those
+ * the one that is nearest to the preferred slot, which the tag says. */
 __noinline int flow_victim(struct flow_set *set, __u32 tag, __u32 now, struct victim *v)
 {
-	__u32 best = 0;
+	__u32 farthest = ~tag & FLOW_SLOT_MASK, best = 0;
 
 	if (!set || !v)
 		return 0;
 	for (__u32 i = 0; i < FLOW_SLOTS; i++) {
 		__u64 word = load_once(set->word[i]);
-		__u32 score = flow_rank(word, tag, now) << 16 | flow_age(word, now) << 4 | i;
+		__u32 score = flow_rank(word, tag, now) << 16 | flow_age(word, now) << 4 |
+			      (i ^ farthest);
 
 		best += (score - best) * exceeds(score, best);
 	}
-	v->slot = best & FLOW_SLOT_MASK;
+	v->slot = (best ^ farthest) & FLOW_SLOT_MASK;
 	v->word = load_once(set->word[v->slot]);
 	/* Of the word as it is now: another CPU may have changed it. */
 	v->rank = flow_rank(v->word, tag, now);

@@ -2,13 +2,14 @@
 #pragma once
 
 /* What functions that are verified by themselves hand each other; their stacks
- * add up to 512 bytes. Nothing in it outlives a packet. A function that takes
+ * add up to 512 bytes. A function that takes
  * keys of maps from it must look it up: Linux 6.1 takes none from an argument. */
 struct scratch {
 	__u64 hash;           /* of `tuple`, by flow_key */
 	struct tuple tuple;   /* a flow */
 	struct tuple reverse; /* the same, as its replies have it */
 	struct vip_key key;
+	__u32 last_service;   /* index: outlives packets */
 	struct quic_key quic;
 	struct acl_key acl;
 	__u32 payload;        /* UDP: where it begins in the frame, bytes */

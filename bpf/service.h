@@ -34,14 +34,34 @@ static __always_inline struct service *service_find(struct vip_key *key, __u32 *
 	return s && service_is(s, key) ? s : 0;
 }
 
+/* The one that this CPU found last, if it is the flow's: most new flows come for
+ * few services, and a look-up in the hash costs as much as the rest of finding
+ * one. Only of its own port: another service may have been listed since for one of
+ * every port. */
+static __always_inline struct service *service_last(struct scratch *s, __u32 *index)
+{
+	struct service *last = bpf_map_lookup_elem(&services, &s->last_service);
+
+	*index = s->last_service;
+	return last && load_once(last->listed) && service_is(last, &s->key) ? last : 0;
+}
+
 /* Of a flow. */
 static __always_inline struct service *service_for(struct scratch *s, __u32 *index)
 {
+	struct service *found;
+
 	s->key.addr = s->tuple.dst;
 	s->key.port = s->tuple.dport;
 	s->key.proto = s->tuple.proto;
 	s->key.pad = 0;
-	return service_find(&s->key, index);
+	found = service_last(s, index);
+	if (found)
+		return found;
+	found = service_find(&s->key, index);
+	if (found && s->key.port == s->tuple.dport)
+		s->last_service = *index;
+	return found;
 }
 
 /* Does the destination have services of the packet's protocol (any, if it has

@@ -96,7 +96,7 @@ struct service {
 	__u16 port;
 	__u8 proto;
 	__u8 forward;
-	__u32 pad0;
+	__u32 listed; /* in `vips`; written after it and cleared before */
 	__u64 ref;
 	__u8 quic[8]; /* length of server ids, by the configuration's id; 0: none */
 	__u32 acl[2]; /* lists of sources, see acl.h; 0: none */

@@ -217,13 +217,13 @@ type WeirScratch struct {
 		Proto   uint8
 		_       [2]byte
 	}
-	Key     WeirVipKey
-	Quic    WeirQuicKey
-	_       [2]byte
-	Acl     WeirAclKey
-	Payload uint32
-	_       [4]byte
-	Victim  struct {
+	Key         WeirVipKey
+	LastService uint32
+	Quic        WeirQuicKey
+	_           [2]byte
+	Acl         WeirAclKey
+	Payload     uint32
+	Victim      struct {
 		_    structs.HostLayout
 		Word uint64
 		Slot uint32
@@ -243,7 +243,7 @@ type WeirService struct {
 	Port        uint16
 	Proto       uint8
 	Forward     uint8
-	Pad0        uint32
+	Listed      uint32
 	Ref         uint64
 	Quic        [8]uint8
 	Acl         [2]uint32

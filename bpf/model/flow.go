@@ -201,10 +201,10 @@ func (m *Model) rank(f Flow, tag uint32) (r rank) {
 }
 
 // victim is the slot that a new flow gets: the best by rank, of equals the one
-// that is silent longest, of those the last.
+// that is silent longest, of those the nearest to the one that its tag says.
 func (m *Model) victim(l place) (best *Flow, r rank) {
-	for i := range l.set {
-		f := &l.set[i]
+	for distance := range slots {
+		f := &l.set[(slots-1-distance)^int(l.tag%slots)]
 		fr := m.rank(*f, l.tag)
 		if best == nil || fr > r || fr == r && m.ageOf(*f) >= m.ageOf(*best) {
 			best, r = f, fr

@@ -256,6 +256,7 @@ func (d *DataPlane) publish(p placement) error {
 	if err := d.maps.Vips.Put(vipKey(s.vip), uint32(s.index)); err != nil {
 		return fmt.Errorf("publish VIP %s: %w", s.vip, err)
 	}
+	atomic.StoreUint32(&raw.Listed, 1)
 	s.removed, d.marked = false, false
 	return nil
 }
@@ -275,6 +276,7 @@ func (d *DataPlane) withdraw() error {
 		if s.round == d.round || s.removed {
 			continue
 		}
+		atomic.StoreUint32(&d.mem.services[s.index].Listed, 0)
 		if err := d.maps.Vips.Delete(vipKey(vip)); err != nil {
 			errs = append(errs, fmt.Errorf("withdraw VIP %s: %w", vip, err))
 			continue
