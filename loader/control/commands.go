@@ -131,7 +131,12 @@ func (c *Controller) reload(ctx context.Context, next lb.Config) error {
 	if err != nil {
 		return &refusal{ErrInvalid, err.Error()}
 	}
+	commit, discard, err := c.opts.Tier.Prepare(next)
+	if err != nil {
+		return &refusal{ErrInvalid, "HTTP: " + err.Error()}
+	}
 	if err := c.watch(next); err != nil {
+		discard()
 		return &refusal{ErrInvalid, err.Error()}
 	}
 	if hasNew(old.addrs, want.addrs) {
@@ -142,11 +147,13 @@ func (c *Controller) reload(ctx context.Context, next lb.Config) error {
 	notices := laws.stepAll(time.Now())
 	want.weights = laws.weights
 	if err := c.replaceConfig(want); err != nil {
+		discard()
 		if undo := c.watch(old.config); undo != nil {
 			err = fmt.Errorf("%w; and health checks could not be undone: %w", err, undo)
 		}
 		return fmt.Errorf("the old configuration stays in force: %w", err)
 	}
+	commit()
 	c.laws = laws
 	c.tell(notices)
 	c.configLoaded()

@@ -21,6 +21,7 @@ type Options struct {
 	Hops      HopResolver
 	Health    HealthChecker // nil: nothing is checked
 	Agents    AgentListener // nil: nobody is asked
+	Tier      Tier          // nil: no HTTP
 	// Load reads the configuration again, for ReloadFile. Without it
 	// ReloadFile fails.
 	Load       func() (lb.Config, error)
@@ -36,6 +37,9 @@ type Options struct {
 func (o Options) withDefaults() Options {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Tier == nil {
+		o.Tier = noTier{}
 	}
 	for d, def := range map[*time.Duration]time.Duration{
 		&o.SweepEvery: 2 * time.Second, &o.StepEvery: time.Second, &o.HopWait: 2 * time.Second, &o.HealthWait: 3 * time.Second,
@@ -56,6 +60,8 @@ type Controller struct {
 	hub  *hub
 	ops  chan op
 	done chan struct{} // closed when Run has ended
+
+	published chan struct{} // gets a value, coalesced, with each snapshot
 
 	snapshot atomic.Pointer[Snapshot] // nil before the first Apply
 	stats    stats
@@ -84,7 +90,7 @@ func New(o Options) *Controller {
 	o = o.withDefaults()
 	c := &Controller{
 		opts: o, file: overridesIn(o.Config.StateDir), hub: newHub(),
-		ops: make(chan op), done: make(chan struct{}),
+		ops: make(chan op), done: make(chan struct{}), published: make(chan struct{}, 1),
 		retry:      backoff{first: o.RetryFirst, last: o.RetryLast},
 		retryTimer: time.NewTimer(time.Hour),
 		loaded:     time.Now(),
@@ -122,9 +128,15 @@ func (c *Controller) Run(ctx context.Context) error {
 	if err := c.firstWeights(); err != nil {
 		return fmt.Errorf("weights: %w", err)
 	}
+	commit, discard, err := c.opts.Tier.Prepare(c.want.config)
+	if err != nil {
+		return fmt.Errorf("HTTP: %w", err)
+	}
 	if err := c.reconcile(c.want); err != nil {
+		discard()
 		return fmt.Errorf("applying the configuration: %w", err)
 	}
+	commit()
 	c.announce(nil)
 	c.opts.Log.Info("configuration in force", "services", len(c.want.config.Services), "pools", len(c.want.config.Pools))
 	c.sweep()

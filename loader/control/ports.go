@@ -84,3 +84,20 @@ type AgentListener interface {
 	Status(agents.Key) (agents.Status, bool)
 	Counts() agents.Counts
 }
+
+// Tier is the HTTP tier as control needs it. One goroutine calls Prepare and
+// what it returns.
+type Tier interface {
+	// Prepare makes all ready that a configuration says: sockets are bound,
+	// files read. An error says what cannot be had. One of commit, which puts it
+	// in force at once, and discard is called, after the data plane has taken
+	// the configuration or refused it.
+	Prepare(lb.Config) (commit, discard func(), err error)
+}
+
+// noTier has nothing to prepare.
+type noTier struct{}
+
+func (noTier) Prepare(lb.Config) (commit, discard func(), err error) {
+	return func() {}, func() {}, nil
+}

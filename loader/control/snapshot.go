@@ -69,7 +69,15 @@ func (c *Controller) publish() {
 		Overrides: c.want.overrides, ApplyError: c.applyErr,
 		have: c.have,
 	})
+	select {
+	case c.published <- struct{}{}:
+	default: // whoever reads has not seen the one before
+	}
 }
+
+// Published gets a value, coalesced, whenever Snapshot may answer differently.
+// It is for one reader.
+func (c *Controller) Published() <-chan struct{} { return c.published }
 
 // Snapshot is nil before the first Apply has succeeded.
 func (c *Controller) Snapshot() *Snapshot { return c.snapshot.Load() }
