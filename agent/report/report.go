@@ -73,7 +73,7 @@ func (r Report) check() error {
 	if err := r.checkMissing(); err != nil {
 		return err
 	}
-	return r.Status.Check()
+	return r.Status.check()
 }
 
 func (r Report) checkValues() error {

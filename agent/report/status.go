@@ -32,8 +32,7 @@ func (s Status) Takes() bool {
 	return s.Admin != Drain && s.Admin != Maint && (s.Oper == "" || s.Oper == Up)
 }
 
-// Check refuses a status that no report may carry, with a RefusedError.
-func (s Status) Check() error {
+func (s Status) check() error {
 	switch s.Admin {
 	case "", Ready, Drain, Maint:
 	default:

@@ -28,6 +28,9 @@ func (b *Bytes) Read(p []byte) (int, error) {
 // header.
 func (b *Bytes) Rest() []byte { return b.rest }
 
+// Prompt implements Prompt.
+func (b *Bytes) Prompt() bool { return true }
+
 // WriteTo implements io.WriterTo.
 func (b *Bytes) WriteTo(w io.Writer) (int64, error) {
 	n, err := w.Write(b.rest)

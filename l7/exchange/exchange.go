@@ -39,7 +39,7 @@ const Unknown = -1
 // reads at a time; Close may come from another and ends a Read under way.
 //
 // A body may also implement io.WriterTo, where it knows a cheaper way (splice,
-// prebuilt bytes), and Trailered.
+// prebuilt bytes), Prompt and Trailered.
 type Body interface {
 	io.Reader
 	io.Closer
@@ -50,6 +50,14 @@ type Body interface {
 type Trailered interface {
 	Body
 	Trailer() *Header
+}
+
+// Prompt is a Body that knows whether the next Read would return at once. What
+// is sent is collected while it would, so that a short message leaves in one
+// write with its header.
+type Prompt interface {
+	Body
+	Prompt() bool
 }
 
 // Request is what a client asks. Byte slices are valid until the exchange has
@@ -169,20 +177,22 @@ func (x *Exchange) Room(n int) []byte {
 // first run.
 func (x *Exchange) After(f func()) { x.after = append(x.after, f) }
 
-// End calls Ended, runs what After was given and closes both bodies. The connection's end
-// calls it once for each exchange.
+// End calls Ended, closes both bodies and runs what After was given: fields are
+// valid until then, as what gives back their memory is given to After. The
+// connection's end calls it once for each exchange.
 func (x *Exchange) End() {
 	if ended := x.Ended; ended != nil {
 		x.Ended = nil
 		ended(x)
 	}
+	closeBody(x.Response.Body)
+	closeBody(x.Request.Body)
+	x.Response.Body, x.Request.Body = nil, nil
 	for i := len(x.after) - 1; i >= 0; i-- {
 		x.after[i]()
 		x.after[i] = nil
 	}
 	x.after = x.after[:0]
-	closeBody(x.Response.Body)
-	closeBody(x.Request.Body)
 }
 
 func closeBody(b Body) {

@@ -102,7 +102,7 @@ func TestExchangeEnds(t *testing.T) {
 	}
 	x.End()
 	x.End()
-	if want := []string{"second", "first", "request", "request"}; !slices.Equal(order, want) {
+	if want := []string{"request", "second", "first"}; !slices.Equal(order, want) {
 		t.Errorf("order %q, want %q", order, want)
 	}
 	x.Reset()

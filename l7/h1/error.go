@@ -1,0 +1,56 @@
+package h1
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+)
+
+// Error is a message that breaks the rules of HTTP/1.1.
+type Error struct {
+	Status int // what a client is answered: 400, 414, 417, 431, 501 or 505
+	What   string
+}
+
+func (e *Error) Error() string { return "malformed message: " + e.What }
+
+// errIncomplete is a head whose end has not come yet.
+var errIncomplete = errors.New("incomplete")
+
+// errClosed is what reading a closed body gives.
+var errClosed = errors.New("read a body that was closed")
+
+// errBroken tells that a connection failed while it was written to.
+var errBroken = errors.New("the connection is broken")
+
+var (
+	errBareLF = refuse("a line feed without a carriage return")
+	errFields = refuse("too many fields")
+	errHead   = refuse("a head that is too long")
+	errTarget = &Error{http.StatusRequestURITooLong, "a request line that is too long"} // RFC 9112, 3
+)
+
+func refuse(format string, args ...any) error {
+	return &Error{http.StatusBadRequest, fmt.Sprintf(format, args...)}
+}
+
+// short is what an error shows of a text that a peer made up.
+func short(b []byte) []byte { return b[:min(len(b), 64)] }
+
+// Failure is an exchange with a backend that got no answer.
+type Failure struct {
+	Err      error
+	Sent     bool // part of the request went out, so the backend may act on it
+	Taken    bool // part of the request's body was read
+	Answered bool // part of an answer came
+	Client   bool // the client is to blame: its body did not come
+}
+
+func (f *Failure) Error() string { return f.Err.Error() }
+
+// Unwrap is for errors.Is and As.
+func (f *Failure) Unwrap() error { return f.Err }
+
+// Timeout reports whether the backend took too long.
+func (f *Failure) Timeout() bool { return errors.Is(f.Err, os.ErrDeadlineExceeded) }

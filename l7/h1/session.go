@@ -1,0 +1,273 @@
+package h1
+
+import (
+	"errors"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"weir/l7/exchange"
+	"weir/l7/stream"
+)
+
+// session is one connection of a client.
+type session struct {
+	server *Server
+	conn   *stream.Conn
+	client *exchange.Client
+	rd     reader
+	w      *work       // nil while it waits for a request
+	busy   atomic.Bool // w is there
+	keep   bool        // another request may follow
+
+	interim  sync.Mutex // held to write interim answers
+	answered bool       // the answer has begun, so none may follow
+
+	inform  func(int, *exchange.Header) error // of sendInterim, made once
+	goAhead func() error                      // of sendContinue, made once
+}
+
+// work is what a request needs while it is under way.
+type work struct {
+	x       exchange.Exchange
+	m       message
+	body    body
+	in      []byte
+	out     []byte
+	date    [len(http.TimeFormat)]byte
+	dateFor int64 // the second, Unix time, that date tells
+}
+
+func newWork() *work {
+	return &work{in: make([]byte, smallBuffer), out: make([]byte, 0, 2*smallBuffer)}
+}
+
+func newSession(s *Server, conn *stream.Conn, client *exchange.Client) *session {
+	ss := &session{server: s, conn: conn, client: client}
+	ss.rd = reader{conn: conn, timeout: s.options.Body}
+	ss.inform, ss.goAhead = ss.sendInterim, ss.sendContinue
+	return ss
+}
+
+// Lend implements stream.Lender.
+func (ss *session) Lend() []byte {
+	ss.w = ss.server.work.Get().(*work)
+	ss.rd.start(ss.w.in, 0)
+	return ss.w.in
+}
+
+// Return implements stream.Lender.
+func (ss *session) Return() {
+	ss.rd.buf = nil
+	ss.server.work.Put(ss.w)
+	ss.w = nil
+}
+
+func (ss *session) run() {
+	for ss.next() {
+		ss.serve()
+		if !ss.finish() {
+			return
+		}
+	}
+}
+
+// next receives a request's head. It answers those that are refused.
+func (ss *session) next() bool {
+	if ss.w == nil && !ss.await() {
+		return false
+	}
+	x := &ss.w.x
+	n, err := parseRequest(ss.rd.pending(), &x.Request, &ss.w.m, ss.server.options.Fields)
+	if err == errIncomplete {
+		n, err = ss.rest()
+	}
+	if err == nil && n > ss.server.options.Head {
+		err = errHead
+	}
+	if err == nil && !ss.server.options.Connect && string(x.Request.Method) == http.MethodConnect {
+		err = &Error{http.StatusMethodNotAllowed, "CONNECT is not allowed"}
+	}
+	if err != nil {
+		ss.refuse(err)
+		return false
+	}
+	ss.rd.took(n)
+	ss.begin(x)
+	return true
+}
+
+// await waits for the first bytes of a request.
+func (ss *session) await() bool {
+	ss.conn.ReadWithin(time.Now(), ss.server.options.Idle)
+	n, err := ss.conn.ReadLent(ss)
+	if n == 0 || err != nil && ss.w == nil {
+		return false
+	}
+	ss.busy.Store(true)
+	ss.conn.Resume() // it came before Drain stopped reading: it is answered
+	ss.rd.w = n
+	return true
+}
+
+// rest receives the rest of a head.
+func (ss *session) rest() (n int, err error) {
+	ss.conn.ReadBy(time.Now().Add(ss.server.options.Header))
+	if err := ss.rd.awaitHead(ss.server.options.Head); err != nil {
+		return 0, err
+	}
+	ss.w.x.Request.Header.Reset()
+	return parseRequest(ss.rd.pending(), &ss.w.x.Request, &ss.w.m, ss.server.options.Fields)
+}
+
+// begin fills in what the parser does not know.
+func (ss *session) begin(x *exchange.Exchange) {
+	x.Client = ss.client
+	x.Began = time.Now()
+	r := &x.Request
+	ss.keep = !ss.w.m.close && (r.Protocol == exchange.HTTP11 || ss.w.m.keepAlive)
+	ss.answered = false
+	if r.Protocol == exchange.HTTP11 {
+		x.Inform = ss.inform
+	}
+	if r.Length == 0 {
+		return
+	}
+	how := counted
+	if r.Length == exchange.Unknown {
+		how = chunked
+	}
+	ss.w.body.start(&ss.rd, how, r.Length)
+	if r.Continue {
+		ss.w.body.before = ss.goAhead
+	}
+	r.Body = &ss.w.body
+}
+
+func (ss *session) serve() {
+	x := &ss.w.x
+	ss.server.options.Handler.Serve(x)
+	if err := ss.respond(x); err != nil {
+		ss.keep = false
+		x.Cut = err
+	}
+}
+
+// finish ends the exchange and reports whether there may be another.
+func (ss *session) finish() bool {
+	w := ss.w
+	settled := true
+	if w.x.Request.Body != nil {
+		settled = ss.settle()
+		w.x.Received = w.body.count.Load()
+	}
+	w.x.End()
+	if !settled {
+		ss.linger()
+		return false
+	}
+	if !ss.keep {
+		return false
+	}
+	if w.x.Reset(); ss.rd.r < ss.rd.w {
+		ss.rd.start(w.in, copy(ss.fit(w), ss.rd.pending())) // pipelined
+		return true
+	}
+	ss.Return()
+	ss.busy.Store(false)
+	return !ss.server.draining.Load()
+}
+
+// fit gives the work a buffer that holds what was received of later requests.
+func (ss *session) fit(w *work) []byte {
+	if len(ss.rd.pending()) > len(w.in) {
+		w.in = make([]byte, len(ss.rd.buf))
+	}
+	return w.in
+}
+
+// settleBytes is how much of a body that nobody wanted is read so that the
+// connection can go on.
+const settleBytes = 256 << 10
+
+// settle leaves the connection at the end of the request's body, if that is
+// near.
+func (ss *session) settle() bool {
+	b := &ss.w.body
+	if b.whole() {
+		return true
+	}
+	if b.before != nil || !b.state.CompareAndSwap(bodyIdle, bodyClosed) {
+		return false // the client may send it or not; or somebody still reads
+	}
+	scratch := copies.Get().(*[]byte)
+	defer copies.Put(scratch)
+	for left := settleBytes; left > 0; {
+		n, err := b.read(*scratch)
+		left -= n
+		if err != nil {
+			break
+		}
+	}
+	return b.whole()
+}
+
+// refuse answers a request that breaks the rules, or came too slowly.
+func (ss *session) refuse(err error) {
+	status := http.StatusBadRequest
+	var broken *Error
+	var netErr net.Error
+	switch {
+	case errors.As(err, &broken):
+		status = broken.Status
+	case errors.As(err, &netErr) && netErr.Timeout() && !ss.conn.Interrupted():
+		status = http.StatusRequestTimeout
+	default:
+		return // gone
+	}
+	ss.server.options.Refused(ss.client, status, err)
+	x := &ss.w.x
+	ss.keep, ss.answered = false, false
+	x.Request = exchange.Request{Protocol: exchange.HTTP11, Header: x.Request.Header}
+	x.Began = time.Now()
+	x.Fail(status, err.Error())
+	if ss.respond(x) == nil {
+		ss.linger()
+	}
+}
+
+// Bounds of linger.
+const (
+	lingerTime  = 2 * time.Second
+	lingerBytes = 1 << 20
+)
+
+// linger reads on for a while after the last answer: to close a connection with
+// unread input resets it, and the answer might be lost (RFC 9112, 9.6).
+func (ss *session) linger() {
+	ss.conn.Resume() // whoever was reading the body was stopped
+	if ss.conn.CloseWrite() != nil {
+		return
+	}
+	ss.conn.ReadBy(time.Now().Add(lingerTime))
+	scratch := copies.Get().(*[]byte)
+	defer copies.Put(scratch)
+	for left := lingerBytes; left > 0; {
+		n, err := ss.conn.Read(*scratch)
+		if left -= n; err != nil {
+			return
+		}
+	}
+}
+
+// close ends the connection, and the exchange if one is under way.
+func (ss *session) close() {
+	_ = ss.conn.Close() // nothing is left to tell anyone
+	if ss.w != nil {
+		ss.w.x.End()
+		ss.w.x.Reset()
+		ss.Return()
+	}
+}

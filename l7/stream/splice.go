@@ -1,0 +1,29 @@
+package stream
+
+import (
+	"io"
+	"time"
+)
+
+// spliceStep is after how many bytes the deadlines are renewed: a peer that
+// takes less in their time is too slow.
+const spliceStep = 256 << 10
+
+// Splice moves n bytes from one socket to another inside the kernel. Both must
+// be TCP. within is the time that each 256 KiB have. Fewer than n without an
+// error is the end of from.
+func Splice(to, from *Conn, n int64, within time.Duration) (moved int64, err error) {
+	source := &io.LimitedReader{R: from.tcp}
+	for moved < n {
+		now := time.Now()
+		from.ReadWithin(now, within)
+		to.WriteWithin(now, within)
+		source.N = min(n-moved, spliceStep)
+		step, err := to.tcp.ReadFrom(source)
+		moved += step
+		if err != nil || step == 0 {
+			return moved, err
+		}
+	}
+	return moved, nil
+}

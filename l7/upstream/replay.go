@@ -1,0 +1,49 @@
+package upstream
+
+import (
+	"io"
+	"net/http"
+
+	"weir/l7/exchange"
+)
+
+// keepBody reads a body that is small and whose request may be repeated, so
+// that it can be. It reports false if the client did not send it; x then is an
+// error.
+func (p *Pool) keepBody(x *exchange.Exchange) bool {
+	r := &x.Request
+	if r.Body == nil || p.o.Retries.Attempts == 0 || r.Length < 0 || r.Length > p.o.Retries.Body ||
+		r.Continue || !repeatable(r.Method) {
+		return true
+	}
+	bytes := make([]byte, r.Length)
+	if _, err := io.ReadFull(r.Body, bytes); err != nil {
+		x.Fail(http.StatusBadRequest, "read the request's body: "+err.Error())
+		return false
+	}
+	r.Body = &replay{exchange.NewBytes(bytes), bytes, r.Body}
+	return true
+}
+
+// rewind makes a body that was read whole again, and reports false if it
+// cannot be.
+func rewind(x *exchange.Exchange) bool {
+	if x.Request.Body == nil {
+		return true
+	}
+	r, ok := x.Request.Body.(*replay)
+	if ok {
+		r.Bytes = exchange.NewBytes(r.all)
+	}
+	return ok
+}
+
+// replay is a body in memory. Closing it closes the client's.
+type replay struct {
+	*exchange.Bytes
+	all      []byte
+	original exchange.Body
+}
+
+// Close implements io.Closer.
+func (r *replay) Close() error { return r.original.Close() }
