@@ -10,6 +10,8 @@ static __always_inline void copy_mac(__u8 *to, const __u8 *from)
 
 static __always_inline int transmit(const struct packet *p, __u32 ifindex)
 {
+	if (feature_vlan)
+		ifindex = vlan_below(ifindex);
 	if (ifindex == p->ctx->ingress_ifindex)
 		return XDP_TX;
 	return bpf_redirect(ifindex, 0) == XDP_REDIRECT ? XDP_REDIRECT : lost();

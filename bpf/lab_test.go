@@ -33,6 +33,7 @@ type lab struct {
 	pairs   *ebpf.Memory   // snat's flows
 	answers *ebpf.Map      // the budget of ICMP errors
 	erase   []*ebpf.Memory // flows, active, cursors, pairs
+	tags    bool           // there are the interfaces of vlans
 }
 
 const labName = "weir-bpf-test"
@@ -295,6 +296,9 @@ type service struct {
 
 func (l *lab) state(services []service) lb.State {
 	var out lb.State
+	if l.tags {
+		out.VLANs = l.vlans()
+	}
 	for i, s := range services {
 		table := lb.Table{Algorithm: lb.RoundRobin, Slots: s.table}
 		if s.algo != 0 {
@@ -316,16 +320,35 @@ func (l *lab) state(services []service) lb.State {
 }
 
 // hop decides where a backend is by the last byte of its address: from 200 on
-// it is behind the other interface, and nobody knows where 255 is.
+// it is behind the other interface, and nobody knows where 255 is. 100 and 101
+// are behind those that tag, if there are.
 func (l *lab) hop(a netip.Addr) lb.NextHop {
 	h := lb.NextHop{IfIndex: l.ifindex["in0"], SrcMAC: balancerMAC, DstMAC: macOf(a), MTU: 1500}
 	switch last := h.DstMAC[5]; {
 	case last == 255:
 		return lb.NextHop{}
+	case l.tags && last == 100:
+		h.IfIndex = vlanIndex
+	case l.tags && last == 101:
+		h.IfIndex = vlanIndex + 1
 	case last >= 200:
 		h.IfIndex, h.SrcMAC = l.ifindex["out0"], outMAC
 	}
 	return h
+}
+
+// vlanIndex is the first of the interfaces that vlans makes up: the program
+// knows them by the map only.
+const vlanIndex = 4000
+
+// vlans are interfaces that tag: one by in0, one by out0 with two tags, and out0
+// itself, as if what is routed to it had to leave by in0.
+func (l *lab) vlans() []lb.VLAN {
+	return []lb.VLAN{
+		{IfIndex: vlanIndex, Below: l.ifindex["in0"], Tags: [lb.MaxTags]lb.Tag{{Kind: 0x8100, ID: 7}}},
+		{IfIndex: vlanIndex + 1, Below: l.ifindex["out0"], Tags: [lb.MaxTags]lb.Tag{{Kind: 0x88a8, ID: 4094}, {Kind: 0x8100, ID: 1}}},
+		{IfIndex: l.ifindex["out0"], Below: l.ifindex["in0"], Tags: [lb.MaxTags]lb.Tag{{Kind: 0x88a8, ID: 300}}},
+	}
 }
 
 func macOf(a netip.Addr) mac {

@@ -153,12 +153,25 @@ func (g *traffic) tagged() []byte {
 	if len(g.sent) > 0 && g.oneIn(2) {
 		b = pick(g.chooser, g.sent)
 	}
+	return g.tag(b, 1+g.n(3))
+}
+
+// tag puts VLAN tags before a packet, with any priority.
+func (g *traffic) tag(b []byte, n int) []byte {
 	out := slices.Clone(b[:12])
-	for range 1 + g.n(3) {
-		out = binary.BigEndian.AppendUint16(out, uint16(pick(g.chooser, []int{0x8100, 0x88a8, 0x9100})))
-		out = binary.BigEndian.AppendUint16(out, uint16(g.n(4096)))
+	for range n {
+		out = binary.BigEndian.AppendUint16(out, uint16(pick(g.chooser, []int{0x8100, 0x8100, 0x88a8, 0x9100})))
+		out = binary.BigEndian.AppendUint16(out, uint16(g.n(1<<16)))
 	}
 	return append(out, b[12:]...)
+}
+
+// bare is a packet without VLAN tags.
+func bare(b []byte) []byte {
+	for len(b) >= 18 && slices.Contains([]uint16{0x8100, 0x88a8}, binary.BigEndian.Uint16(b[12:])) {
+		b = slices.Concat(b[:12], b[16:])
+	}
+	return b
 }
 
 // fromBackend is a backend's own traffic, or a reply to somebody.

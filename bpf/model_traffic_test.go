@@ -52,6 +52,9 @@ func (g *traffic) next() event {
 		b = b[:3000]
 	}
 	g.sent = remember(g.sent, b)
+	if g.w.kind.vlans && g.oneIn(3) {
+		b = g.tag(b, 1+g.n(2))
+	}
 	return event{iface: pick(g.chooser, []string{"in0", "in0", "in0", "in0", "out0", "off0"}), frame: b}
 }
 
@@ -60,9 +63,10 @@ func (g *traffic) learn(in []byte, r *model.Result) {
 	if r.Verdict != model.TX && r.Verdict != model.Redirect {
 		return
 	}
-	g.came = remember(g.came, slices.Clone(r.Frame))
-	if len(r.Frame) == len(in) && g.oneIn(8) {
-		g.sent = remember(g.sent, zeroing(in, r.Frame))
+	in, out := bare(in), bare(slices.Clone(r.Frame))
+	g.came = remember(g.came, out)
+	if len(out) == len(in) && g.oneIn(8) {
+		g.sent = remember(g.sent, zeroing(in, out))
 	}
 }
 

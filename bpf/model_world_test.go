@@ -59,13 +59,15 @@ type worldKind struct {
 	services func() []service
 	fill     int // of so many sets of sources all but one are in use
 	defended bool
+	vlans    bool
 }
 
 var worldKinds = []worldKind{
-	{"tight", 14, allServices, 3, false},
-	{"roomy", 2000, allServices, 1, false},
-	{"plain", 6, plainServices, 1, false},
-	{"defended", 30, allServices, 1, true},
+	{name: "tight", flows: 14, services: allServices, fill: 3},
+	{name: "roomy", flows: 2000, services: allServices, fill: 1},
+	{name: "plain", flows: 6, services: plainServices, fill: 1},
+	{name: "defended", flows: 30, services: allServices, fill: 1, defended: true},
+	{name: "tagged", flows: 200, services: allServices, fill: 1, vlans: true},
 }
 
 func newWorld(t testing.TB, k worldKind) *world {
@@ -84,7 +86,13 @@ func newWorld(t testing.TB, k worldKind) *world {
 		for j := range state.Services[i].Backends {
 			b := &state.Services[i].Backends[j]
 			b.Hop.MTU = worldMTU(b.Endpoint.Addr())
+			if last := b.Endpoint.Addr().As16()[15]; k.vlans && b.Hop.Resolved() && last%3 > 0 {
+				b.Hop.IfIndex = vlanIndex + int(last%3) - 1
+			}
 		}
+	}
+	if k.vlans {
+		state.VLANs = l.vlans()
 	}
 	if err := l.Apply(state); err != nil {
 		t.Fatal(err)
@@ -181,6 +189,12 @@ func (w *world) build(t testing.TB, c lb.Config, key [12]uint32, state lb.State)
 	for _, a := range c.SNAT.Source6 {
 		m.Sources6 = append(m.Sources6, a.As16())
 	}
+	for _, v := range state.VLANs {
+		if m.VLANs == nil {
+			m.VLANs = map[int]model.VLAN{}
+		}
+		m.VLANs[v.IfIndex] = modelVLAN(v)
+	}
 	ids := w.ids(t)
 	for _, s := range state.Services {
 		service := w.service(s, state.Tables[s.Table], ids)
@@ -192,6 +206,16 @@ func (w *world) build(t testing.TB, c lb.Config, key [12]uint32, state lb.State)
 	if w.model, err = model.New(m); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func modelVLAN(v lb.VLAN) model.VLAN {
+	out := model.VLAN{Interface: v.Below}
+	for _, t := range v.Tags {
+		if t != (lb.Tag{}) {
+			out.Tags = append(out.Tags, model.Tag{Kind: t.Kind, Control: t.ID})
+		}
+	}
+	return out
 }
 
 type backendID struct {

@@ -15,6 +15,8 @@ struct scratch {
 	__u32 payload;        /* UDP: where it begins in the frame, bytes */
 	struct victim victim;
 	struct victim other;
+	struct tag came[2];   /* tags that the frame had, outermost first */
+	struct tag leaves[2]; /* and those that it shall have */
 };
 
 struct {

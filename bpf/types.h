@@ -57,7 +57,7 @@ enum reason {
 	DROP_MAX_NEW_FLOWS,   /* would open a flow more than the service takes */
 	DROP_INTERNAL,        /* cannot happen */
 	PASS_NOT_IP,          /* ARP and the like */
-	PASS_VLAN,            /* tagged frame */
+	PASS_VLAN,            /* more tags than we follow, or any if we follow none */
 	PASS_NOT_VIP,         /* for somebody else */
 	PASS_MALFORMED,       /* malformed, and not for a VIP */
 	PASS_LOCAL,           /* l7: for this host's HTTP tier */
@@ -184,6 +184,18 @@ struct snat_client {
 	struct address addr;
 	__u16 port;
 	__u16 pad[7];
+};
+
+/* One VLAN tag, as it is on the wire. */
+struct tag {
+	__u16 tpid; /* 0: none */
+	__u16 tci;
+};
+
+/* An interface that tags: what leaves by it really leaves by another. */
+struct vlan {
+	__u32 ifindex; /* of that */
+	struct tag tag[2]; /* outermost first */
 };
 
 struct real_key {

@@ -35,6 +35,7 @@
 #include "snat.h"
 #include "toobig.h"
 #include "encap.h"
+#include "vlan.h"
 #include "forward.h"
 
 /* Instead of a verdict: ask another part of the program. */
@@ -178,8 +179,7 @@ __noinline int request(struct xdp_md *ctx, __u32 no_reply)
 
 /* Each part is a function that is verified by itself and has the stack for
  * itself; the most frequent comes first. */
-SEC("xdp")
-int weir(struct xdp_md *ctx)
+static __always_inline int judge(struct xdp_md *ctx)
 {
 	int verdict = request(ctx, 0);
 
@@ -189,6 +189,16 @@ int weir(struct xdp_md *ctx)
 		return verdict;
 	verdict = reply(ctx);
 	return verdict == ASK_REQUEST ? request(ctx, 1) : verdict;
+}
+
+SEC("xdp")
+int weir(struct xdp_md *ctx)
+{
+	if (!feature_vlan)
+		return judge(ctx);
+	if (!vlan_untag(ctx))
+		return lost();
+	return vlan_retag(ctx, judge(ctx));
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -235,6 +235,8 @@ type WeirScratch struct {
 		Slot uint32
 		Rank uint32
 	}
+	Came   [2]WeirTag
+	Leaves [2]WeirTag
 }
 
 type WeirService struct {
@@ -268,12 +270,24 @@ type WeirSnatClient struct {
 	Pad  [7]uint16
 }
 
+type WeirTag struct {
+	_    structs.HostLayout
+	Tpid uint16
+	Tci  uint16
+}
+
 type WeirVipKey struct {
 	_     structs.HostLayout
 	Addr  WeirAddress
 	Port  uint16
 	Proto uint8
 	Pad   uint8
+}
+
+type WeirVlan struct {
+	_       structs.HostLayout
+	Ifindex uint32
+	Tag     [2]WeirTag
 }
 
 // Names of all BPF objects in the ELF.
@@ -304,6 +318,7 @@ const (
 	WeirMapSources       = "sources"
 	WeirMapStats         = "stats"
 	WeirMapVips          = "vips"
+	WeirMapVlans         = "vlans"
 	WeirProgWeir         = "weir"
 	WeirVarBackendIds    = "backend_ids"
 	WeirVarClockShift    = "clock_shift"
@@ -320,6 +335,7 @@ const (
 	WeirVarFeatureNat    = "feature_nat"
 	WeirVarFeatureSnat   = "feature_snat"
 	WeirVarFeatureTunnel = "feature_tunnel"
+	WeirVarFeatureVlan   = "feature_vlan"
 	WeirVarFlowClockRead = "flow_clock_read"
 	WeirVarFlowKey       = "flow_key"
 	WeirVarFlowSets      = "flow_sets"
@@ -409,6 +425,7 @@ type WeirMapSpecs struct {
 	Sources     *ebpf.MapSpec `ebpf:"sources"`
 	Stats       *ebpf.MapSpec `ebpf:"stats"`
 	Vips        *ebpf.MapSpec `ebpf:"vips"`
+	Vlans       *ebpf.MapSpec `ebpf:"vlans"`
 }
 
 // WeirVariableSpecs contains global variables before they are loaded into the kernel.
@@ -430,6 +447,7 @@ type WeirVariableSpecs struct {
 	FeatureNat    *ebpf.VariableSpec `ebpf:"feature_nat"`
 	FeatureSnat   *ebpf.VariableSpec `ebpf:"feature_snat"`
 	FeatureTunnel *ebpf.VariableSpec `ebpf:"feature_tunnel"`
+	FeatureVlan   *ebpf.VariableSpec `ebpf:"feature_vlan"`
 	FlowClockRead *ebpf.VariableSpec `ebpf:"flow_clock_read"`
 	FlowKey       *ebpf.VariableSpec `ebpf:"flow_key"`
 	FlowSets      *ebpf.VariableSpec `ebpf:"flow_sets"`
@@ -490,6 +508,7 @@ type WeirMaps struct {
 	Sources     *ebpf.Map `ebpf:"sources"`
 	Stats       *ebpf.Map `ebpf:"stats"`
 	Vips        *ebpf.Map `ebpf:"vips"`
+	Vlans       *ebpf.Map `ebpf:"vlans"`
 }
 
 func (m *WeirMaps) Close() error {
@@ -518,6 +537,7 @@ func (m *WeirMaps) Close() error {
 		m.Sources,
 		m.Stats,
 		m.Vips,
+		m.Vlans,
 	)
 }
 
@@ -540,6 +560,7 @@ type WeirVariables struct {
 	FeatureNat    *ebpf.Variable `ebpf:"feature_nat"`
 	FeatureSnat   *ebpf.Variable `ebpf:"feature_snat"`
 	FeatureTunnel *ebpf.Variable `ebpf:"feature_tunnel"`
+	FeatureVlan   *ebpf.Variable `ebpf:"feature_vlan"`
 	FlowClockRead *ebpf.Variable `ebpf:"flow_clock_read"`
 	FlowKey       *ebpf.Variable `ebpf:"flow_key"`
 	FlowSets      *ebpf.Variable `ebpf:"flow_sets"`

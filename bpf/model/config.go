@@ -24,6 +24,10 @@ type Config struct {
 
 	Sources4, Sources6 []Addr // of snat
 
+	// VLANs are the interfaces that tag. Without any, frames with tags are
+	// passed.
+	VLANs map[int]VLAN
+
 	// Route is the kernel's answer to where a packet goes that came in on an
 	// interface.
 	Route func(Query) Hop

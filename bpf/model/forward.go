@@ -52,7 +52,7 @@ func (m *Model) obstacle(p *packet, b *Backend) Reason {
 func (m *Model) transmit(to int, dst, src [6]byte) Verdict {
 	copy(m.result.Frame, dst[:])
 	copy(m.result.Frame[6:], src[:])
-	if to == m.ingress {
+	if m.below(to) == m.ingress {
 		return TX
 	}
 	return Redirect

@@ -1,5 +1,7 @@
 package model
 
+import "slices"
+
 // ICMP types and codes (RFC 792, RFC 4443).
 const (
 	echoReply4    = 0
@@ -73,7 +75,9 @@ func (m *Model) answerEcho(p *packet, reply uint8) Verdict {
 	copy(src, p.bytes(&p.dst))
 	copy(dst, p.bytes(&p.src))
 	m.count(SentEchoReply)
-	return m.transmit(m.ingress, [6]byte(p.b[6:12]), [6]byte(p.b[:6]))
+	turned := slices.Concat(p.b[6:12], p.b[:6])
+	copy(p.b, turned)
+	return TX
 }
 
 // quoted finds the packet that an error quotes, from the VIP: where its header

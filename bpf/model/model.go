@@ -31,6 +31,8 @@ type Model struct {
 	answer   bool
 	result   Result
 	buffer   []byte
+
+	came, leaves []Tag // that the frame had, and shall have
 }
 
 // Input is a frame and what its fate depends on beside the model's state.
@@ -66,8 +68,14 @@ const (
 func (m *Model) Process(in Input) *Result {
 	m.now, m.limitNow, m.ingress, m.answer = in.Now&timeMask, in.Limits, in.Ingress, in.Answer
 	m.buffer = append(m.buffer[:0], in.Frame...)
+	m.came, m.leaves = nil, nil
+	if len(m.config.VLANs) > 0 {
+		m.came, m.buffer = untag(m.buffer)
+		m.leaves = m.came
+	}
 	m.result = Result{Frame: m.buffer, Reasons: m.result.Reasons[:0]}
 	m.result.Verdict = m.judge()
+	m.retag(m.result.Verdict)
 	return &m.result
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -182,7 +183,11 @@ func writeChosen(w io.Writer, e wire.Explanation) {
 		fmt.Fprintf(w, "next hop\tnot known: %s\n", e.HopReason)
 		return
 	}
-	fmt.Fprintf(w, "next hop\tinterface %d (%s), MAC %s from %s, MTU %d\n", b.Interface, e.Interface, b.DstMAC, b.SrcMAC, b.MTU)
+	tags := ""
+	if len(b.VLANs) > 0 {
+		tags = fmt.Sprintf(", VLAN %s", strings.Trim(fmt.Sprint(b.VLANs), "[]"))
+	}
+	fmt.Fprintf(w, "next hop\tinterface %d (%s)%s, MAC %s from %s, MTU %d\n", b.Interface, e.Interface, tags, b.DstMAC, b.SrcMAC, b.MTU)
 }
 
 func writeOutcome(w io.Writer, label string, o lb.Outcome) {

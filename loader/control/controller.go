@@ -239,7 +239,7 @@ func (c *Controller) resolve(want intent) (*hops, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.hops = &hops{addrs: want.addrs, known: known}
+	c.hops = &hops{addrs: want.addrs, known: known, vlans: c.opts.Hops.VLANs()}
 	return c.hops, nil
 }
 

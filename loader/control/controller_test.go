@@ -195,6 +195,15 @@ func TestHopChange(t *testing.T) {
 	}
 }
 
+// Interfaces that tag are part of the state: that one comes is applied.
+func TestVLANChange(t *testing.T) {
+	r := launch(t, control.Options{Config: config(t), HopWait: time.Millisecond})
+	r.await(t, func() bool { return r.data.Applies() == 1 })
+	v := lb.VLAN{IfIndex: 9, Below: 2, Tags: [lb.MaxTags]lb.Tag{{Kind: 0x8100, ID: 5}}}
+	r.hops.SetVLANs(v)
+	r.await(t, func() bool { return slices.Equal(r.data.State().VLANs, []lb.VLAN{v}) })
+}
+
 func TestOverrides(t *testing.T) {
 	cfg := config(t)
 	r := start(t, control.Options{Config: cfg})

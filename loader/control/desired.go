@@ -39,6 +39,7 @@ func newIntent(c lb.Config, o Overrides) intent {
 type hops struct {
 	addrs []netip.Addr
 	known map[netip.Addr]lb.NextHop
+	vlans []lb.VLAN
 }
 
 // desired is an intent turned into what the data plane shall hold. What two of
@@ -92,6 +93,7 @@ func (d desired) derivedState() lb.State {
 		ACL:      d.want.config.ACL,
 		Services: make([]lb.ServiceState, len(d.want.config.Services)),
 		Tables:   make([]lb.Table, 0, len(d.pools)),
+		VLANs:    d.hops.vlans,
 	}
 	tables := make([]int, len(d.pools)) // 1 + index into st.Tables, 0: not there yet
 	for i, s := range d.want.config.Services {
@@ -162,7 +164,7 @@ func sameState(a, b lb.State) bool {
 		return x.Service == y.Service && x.Table == y.Table && x.QUIC == y.QUIC && equal(x.Backends, y.Backends)
 	}) && slices.EqualFunc(a.Tables, b.Tables, func(x, y lb.Table) bool {
 		return x.Algorithm == y.Algorithm && equal(x.Slots, y.Slots)
-	})
+	}) && slices.Equal(a.VLANs, b.VLANs)
 }
 
 // hopAddrs are the addresses of backends that frames may be sent to, each once,

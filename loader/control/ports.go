@@ -58,6 +58,8 @@ type HopResolver interface {
 	// Reason says why an address of the last Resolve has no next hop, "" if
 	// it has one.
 	Reason(netip.Addr) string
+	// VLANs are the interfaces that tag, as the last Resolve knew them.
+	VLANs() []lb.VLAN
 	// Probe asks the kernel to find the neighbour of a client that replies
 	// could not be sent to.
 	Probe(netip.Addr)

@@ -42,6 +42,9 @@ type placement struct {
 func (d *DataPlane) Apply(want lb.State) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if err := d.syncVLANs(want.VLANs); err != nil {
+		return err
+	}
 	if f := d.features.with(wanted(want)); f != d.features {
 		if err := d.replaceProgram(f, d.config); err != nil {
 			return err

@@ -107,7 +107,11 @@ func Open(o Options) (_ *DataPlane, err error) {
 	if d.acls, err = readACLs(&d.maps, &d.mem, d.registry); err != nil {
 		return nil, err
 	}
-	d.features = o.features.with(d.used())
+	used, err := d.used()
+	if err != nil {
+		return nil, err
+	}
+	d.features = o.features.with(used)
 	d.idle = idleLimits(o.Config.Timeouts, o.ClockShift)
 	if d.program, err = d.loadProgram(d.features, d.config); err != nil {
 		return nil, err

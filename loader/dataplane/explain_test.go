@@ -72,6 +72,29 @@ func TestExplainAgrees(t *testing.T) {
 	}
 }
 
+// Frames that leave by an interface that tags have its tags.
+func TestExplainTags(t *testing.T) {
+	d := openTest(t, Options{Config: explainConfig(t)})
+	r := rand.New(rand.NewPCG(5, 6))
+	s := explainState(t, explainVIPs[0], lb.IPIP, lb.Maglev, 4) // by interfaces 1 and 2
+	s.VLANs = []lb.VLAN{
+		{IfIndex: 1, Below: 3, Tags: [lb.MaxTags]lb.Tag{{Kind: 0x88a8, ID: 12}, {Kind: 0x8100, ID: 4094}}},
+		{IfIndex: 2, Below: 3, Tags: [lb.MaxTags]lb.Tag{{Kind: 0x8100, ID: 7}}},
+	}
+	if err := d.Apply(s); err != nil {
+		t.Fatal(err)
+	}
+	want := map[int]string{1: "[12 4094]", 2: "[7]"}
+	for range 8 {
+		p := randomProbe(r, mustVIP(t, explainVIPs[0]))
+		explainFlow(t, d, p)
+		b := explainPacket(t, d, p).Backend
+		if got := fmt.Sprint(b.VLANs); got != want[b.Interface] {
+			t.Errorf("by interface %d with tags %s, want %s", b.Interface, got, want[b.Interface])
+		}
+	}
+}
+
 func TestExplainPickers(t *testing.T) {
 	d := openTest(t, Options{Config: explainConfig(t)})
 	r := rand.New(rand.NewPCG(3, 4))

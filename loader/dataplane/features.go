@@ -8,11 +8,11 @@ import (
 
 // features are the parts of the program that are there only if somebody uses
 // them. Once loaded they stay until the next start.
-type features struct{ nat, acl, limits bool }
+type features struct{ nat, acl, limits, vlan bool }
 
 // with has those of both.
 func (f features) with(o features) features {
-	return features{f.nat || o.nat, f.acl || o.acl, f.limits || o.limits}
+	return features{f.nat || o.nat, f.acl || o.acl, f.limits || o.limits, f.vlan || o.vlan}
 }
 
 // wanted are those that a state needs.
@@ -24,15 +24,17 @@ func wanted(s lb.State) features {
 		nat:    any(func(s lb.Service) bool { return s.Forward.Translates() }),
 		acl:    s.ACL != nil || any(func(s lb.Service) bool { return s.ACL != nil }),
 		limits: any(func(s lb.Service) bool { return s.MaxNewFlows > 0 || s.NewFlowsPerSource.Rate > 0 }),
+		vlan:   len(s.VLANs) > 0,
 	}
 }
 
 // used are those that the maps need, as an earlier loader left them.
-func (d *DataPlane) used() features {
-	f := features{nat: d.registry.hasNAT(), acl: d.acls.any()}
+func (d *DataPlane) used() (features, error) {
+	vlans, err := d.pinnedVLANs()
+	f := features{nat: d.registry.hasNAT(), acl: d.acls.any(), vlan: len(vlans) > 0}
 	for index := range d.registry.indexes {
 		s := &d.mem.services[index]
 		f.limits = f.limits || s.FlowRate > 0 || s.SourceRate > 0
 	}
-	return f
+	return f, err
 }

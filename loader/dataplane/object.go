@@ -209,6 +209,7 @@ func (d *DataPlane) loadProgram(f features, c lb.Config) (*bpf.WeirObjects, erro
 		bpf.WeirVarFeatureAcl:    f.acl,
 		bpf.WeirVarFeatureLimits: f.limits,
 		bpf.WeirVarLimitShift:    d.opts.LimitShift,
+		bpf.WeirVarFeatureVlan:   f.vlan,
 		bpf.WeirVarSnatSources:   snatSources(c.SNAT),
 		bpf.WeirVarSnatCount4:    uint32(len(c.SNAT.Source4)),
 		bpf.WeirVarSnatCount6:    uint32(len(c.SNAT.Source6)),

@@ -193,6 +193,7 @@ func mapSlots(m *bpf.WeirMaps) map[string]**ebpf.Map {
 		bpf.WeirMapSources:     &m.Sources,
 		bpf.WeirMapStats:       &m.Stats,
 		bpf.WeirMapVips:        &m.Vips,
+		bpf.WeirMapVlans:       &m.Vlans,
 	}
 }
 

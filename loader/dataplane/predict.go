@@ -162,7 +162,7 @@ func outcome(r bpf.WeirReason) lb.Outcome {
 // predictForward is forward in bpf/forward.h, and track_reverse before it.
 func (s *situation) predictForward(e *lb.Explanation, id uint32, known bool) {
 	b := s.backends[id]
-	s.to, e.Backend = id, chosen(id, b)
+	s.to, e.Backend = id, s.chosen(id, b)
 	if !known && s.conflicts(id) {
 		e.Expected = outcome(bpf.WeirReasonDROP_NAT_CONFLICT)
 		return

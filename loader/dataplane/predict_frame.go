@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"net"
 	"net/netip"
+	"slices"
 
 	"weir/bpf"
 	"weir/loader/lb"
@@ -23,11 +24,16 @@ const (
 	firstGUEOut = 0xc000
 )
 
-func chosen(id uint32, b bpf.WeirBackend) *lb.ChosenBackend {
+func (s *situation) chosen(id uint32, b bpf.WeirBackend) *lb.ChosenBackend {
 	c := &lb.ChosenBackend{ID: id, Endpoint: endpointOf(b), Forward: lb.Forward(b.Forward), Resolved: b.Ifindex != 0}
 	if c.Resolved {
 		c.Interface, c.MTU = int(b.Ifindex), int(b.Mtu)
 		c.SrcMAC, c.DstMAC = net.HardwareAddr(b.SrcMac[:]).String(), net.HardwareAddr(b.DstMac[:]).String()
+		for _, t := range s.vlans[b.Ifindex].Tag {
+			if t.Tpid != 0 {
+				c.VLANs = append(c.VLANs, wirePort(t.Tci))
+			}
+		}
 	}
 	return c
 }
@@ -60,7 +66,20 @@ func (s *situation) leave(id uint32, b bpf.WeirBackend) lb.Outcome {
 		}
 	}
 	seen.Length = len(packet)
-	return lb.Outcome{Verdict: "sent", Packet: seen, Frame: frameOf(b, family, packet)}
+	return lb.Outcome{Verdict: "sent", Packet: seen, Frame: s.tagged(b, frameOf(b, family, packet))}
+}
+
+// tagged is vlan_retag in bpf/vlan.h, for a frame that came without tags.
+func (s *situation) tagged(b bpf.WeirBackend, frame []byte) []byte {
+	macs, rest := frame[:ethHeader-2], frame[ethHeader-2:]
+	out := slices.Clone(macs)
+	for _, t := range s.vlans[b.Ifindex].Tag {
+		if t.Tpid != 0 {
+			out = binary.BigEndian.AppendUint16(out, wirePort(t.Tpid))
+			out = binary.BigEndian.AppendUint16(out, wirePort(t.Tci))
+		}
+	}
+	return append(out, rest...)
 }
 
 func frameOf(b bpf.WeirBackend, family netip.Addr, packet []byte) []byte {

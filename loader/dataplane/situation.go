@@ -35,7 +35,8 @@ type situation struct {
 	set      flowWords
 	reverse  map[uint32]reverseSet // by id of those that need one
 	snat     map[uint32]flowWords  // by index of the set
-	to       uint32                // the backend predicted, 0: none
+	vlans    map[uint32]bpf.WeirVlan
+	to       uint32 // the backend predicted, 0: none
 
 	rules sourceRules
 	owed  debts
@@ -75,7 +76,9 @@ func (d *DataPlane) observe(p lb.Probe) (*situation, error) {
 	}
 	d.observeSNAT(s)
 	d.observeDefence(s)
-	return s, nil
+	var err error
+	s.vlans, err = d.pinnedVLANs()
+	return s, err
 }
 
 func tupleOf(k lb.FlowKey) tuple {

@@ -59,6 +59,11 @@ func (s *situation) load(d *DataPlane) error {
 	for index, words := range s.snat {
 		d.mem.snat[index] = rename(words)
 	}
+	for index, entry := range s.vlans {
+		if err := d.maps.Vlans.Put(index, entry); err != nil {
+			return fmt.Errorf("write map vlans: %w", err)
+		}
+	}
 	if err := s.loadDefence(d); err != nil || s.service == nil {
 		return err
 	}

@@ -61,6 +61,7 @@ type ChosenBackend struct {
 	SrcMAC    string         `json:"src_mac,omitempty"`
 	DstMAC    string         `json:"dst_mac,omitempty"`
 	MTU       int            `json:"mtu,omitempty"`
+	VLANs     []uint16       `json:"vlans,omitempty"` // ids of the tags that frames get, outermost first
 }
 
 // Outcome is what becomes of the packet: "sent", "drop" or "pass", and the

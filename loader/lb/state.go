@@ -106,6 +106,7 @@ type State struct {
 	ACL      *ACL // of all services; nil: none
 	Services []ServiceState
 	Tables   []Table
+	VLANs    []VLAN // all of the host; without any, frames with tags are passed
 }
 
 // ServiceState is one service and the backends it sends to. Backends is empty

@@ -73,6 +73,7 @@ func anywhere(a netip.Addr) netip.Prefix {
 const (
 	hostSide   = 0x48
 	switchSide = 0x53
+	trunkSide  = 0x54 // VLAN interfaces of the balancer
 )
 
 // mac is a locally administered unicast address (the second lowest bit of the

@@ -23,6 +23,9 @@ type Options struct {
 	// BackendFamily is that of the backends' addresses, 4 or 6. 0 stands for
 	// Family; only with a tunnel may they differ.
 	BackendFamily int
+	// Trunk puts both networks into VLANs on the balancer's link: the clients'
+	// has one tag, the backends' two. It needs a kernel with VLANs.
+	Trunk bool
 }
 
 // Topology is one client, one balancer with a single NIC and some backends,
@@ -124,19 +127,30 @@ func (t *Topology) addBalancer() (err error) {
 	if t.Balancer, err = t.newHost("lb"); err != nil {
 		return err
 	}
+	if err := t.Balancer.Forwarding(); err != nil {
+		return err
+	}
+	toClients, toBackends := NIC, NIC
+	if t.opts.Trunk {
+		err = t.plugTrunk(t.Balancer, "lb", 1)
+		toClients, toBackends = clientVLAN, backendVLAN
+	} else {
+		err = t.plug(t.Balancer, "lb", 1)
+	}
+	if err != nil {
+		return err
+	}
 	err = errors.Join(
-		t.Balancer.Forwarding(),
-		t.plug(t.Balancer, "lb", 1),
 		t.Switch.PassAll("lb"),
-		t.Balancer.AddAddr(NIC, t.plan.backendNet),
-		t.Balancer.AddAddr(NIC, t.plan.clientNet),
+		t.Balancer.AddAddr(toBackends, t.plan.backendNet),
+		t.Balancer.AddAddr(toClients, t.plan.clientNet),
 	)
 	if err != nil || t.opts.Forward != lb.SNAT {
 		return err
 	}
 	source := host(t.plan.backendNet, sourceNumber)
 	t.SourceAddr = source.Addr()
-	return t.Balancer.AddAddr(NIC, source)
+	return t.Balancer.AddAddr(toBackends, source)
 }
 
 func (t *Topology) addClient() (err error) {
@@ -207,12 +221,15 @@ func (t *Topology) newHost(name string) (*NS, error) {
 
 // plug joins a host's NIC to a port of the switch that has the host's name.
 func (t *Topology) plug(ns *NS, port string, number int) error {
-	err := Veth(
-		End{NS: ns, Name: NIC, MAC: mac(hostSide, number)},
-		End{NS: t.Switch, Name: port, MAC: mac(switchSide, number)},
-	)
-	if err != nil {
+	if err := t.wire(ns, port, number); err != nil {
 		return err
 	}
 	return t.Switch.Enslave(port, bridgeName)
+}
+
+func (t *Topology) wire(ns *NS, port string, number int) error {
+	return Veth(
+		End{NS: ns, Name: NIC, MAC: mac(hostSide, number)},
+		End{NS: t.Switch, Name: port, MAC: mac(switchSide, number)},
+	)
 }

@@ -65,6 +65,7 @@ type link struct {
 	mtu      int  // bytes
 	up       bool // set up and with a carrier
 	ethernet bool // has a MAC address
+	vlan     vlan
 }
 
 func linkOf(l netlink.Link) link {
@@ -76,6 +77,7 @@ func linkOf(l netlink.Link) link {
 		mtu:      a.MTU,
 		up:       a.RawFlags&unix.IFF_UP != 0 && a.RawFlags&unix.IFF_LOWER_UP != 0,
 		ethernet: ok && a.RawFlags&unix.IFF_LOOPBACK == 0,
+		vlan:     vlanOf(l),
 	}
 }
 

@@ -167,6 +167,9 @@ func (r *Resolver) nextHop(rt route) (lb.NextHop, string) {
 	if !out.ethernet {
 		return lb.NextHop{}, fmt.Sprintf("interface %s has no Ethernet address", out.name)
 	}
+	if _, reason := r.tagsOf(rt.hop.iface); reason != "" {
+		return lb.NextHop{}, reason
+	}
 	n := r.neighs[rt.hop]
 	if n == nil || !n.known() {
 		return lb.NextHop{}, n.problemWith(rt.hop.addr, out.name)

@@ -173,9 +173,15 @@ func (r *Resolver) applyLink(m *syscall.NetlinkMessage) bool {
 	was, known := r.links[index]
 	if m.Header.Type == unix.RTM_DELLINK {
 		delete(r.links, index)
-		return r.routes.outdateIface(index)
+		return r.routes.outdateIface(index) || was.vlan.tags()
 	}
 	r.links[index] = is
+	return r.outdateLink(index, was, is, known) || is.vlan != was.vlan
+}
+
+// outdateLink marks the routes that a link's change may concern and reports
+// whether there are any.
+func (r *Resolver) outdateLink(index int, was, is link, known bool) bool {
 	switch {
 	case known && is == was:
 		return false

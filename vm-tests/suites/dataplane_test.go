@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
 
 	"weir/loader/dataplane"
 	"weir/loader/lb"
@@ -66,7 +67,10 @@ func accepted(t *testing.T, err error) {
 // everyMode is a service of each forwarding mode, so that the program has
 // every feature, with one backend behind hop.
 func everyMode(hop lb.NextHop) lb.State {
-	s := lb.State{Tables: []lb.Table{{Algorithm: lb.Maglev, Slots: []uint32{0}}}}
+	s := lb.State{
+		Tables: []lb.Table{{Algorithm: lb.Maglev, Slots: []uint32{0}}},
+		VLANs:  []lb.VLAN{{IfIndex: 1000, Below: 1, Tags: [lb.MaxTags]lb.Tag{{Kind: unix.ETH_P_8021Q, ID: 5}}}},
+	}
 	s.ACL, _ = lb.NewACL(nil, nil, false)
 	for i, forward := range []lb.Forward{lb.DSR, lb.NAT, lb.SNAT, lb.IPIP, lb.GUE, lb.L7} {
 		service := lb.ServiceState{Service: lb.Service{

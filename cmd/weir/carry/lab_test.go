@@ -16,6 +16,7 @@ type plan struct {
 	vip      int  // family of clients and VIP
 	backends int  // family of the backends; another only with a tunnel
 	kernel   bool // tunnels end in the kernel's own devices, not in the agent's program
+	trunk    bool // the balancer is on VLANs
 }
 
 func (p plan) String() string {
@@ -25,6 +26,9 @@ func (p plan) String() string {
 	}
 	if p.kernel {
 		name += "-kernel"
+	}
+	if p.trunk {
+		name += "-trunk"
 	}
 	return name
 }
@@ -82,8 +86,11 @@ func newLab(t *testing.T, p plan) *lab {
 		build = lb.NAT
 	}
 	topo, err := netlab.New(netlab.Options{
-		Prefix: prefix, Backends: backendCount, Forward: build, Family: p.vip, BackendFamily: p.backends,
+		Prefix: prefix, Backends: backendCount, Forward: build, Family: p.vip, BackendFamily: p.backends, Trunk: p.trunk,
 	})
+	if errors.Is(err, netlab.ErrNoKernelSupport) {
+		t.Skip("module 8021q is needed: ", err)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,6 +20,14 @@ func TestModesIntoKernel(t *testing.T) {
 	}
 }
 
+// The balancer's only link carries clients with one tag and backends with two.
+func TestModesOverVLANs(t *testing.T) {
+	for _, p := range append(direct(lb.NAT, lb.SNAT, lb.DSR), tunnels()...) {
+		p.trunk = true
+		t.Run(p.String(), func(t *testing.T) { testMode(t, p) })
+	}
+}
+
 func testMode(t *testing.T, p plan) {
 	l := start(t, p)
 	l.clients.requests(t, 200, 1000)

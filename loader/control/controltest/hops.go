@@ -13,6 +13,7 @@ import (
 type Hops struct {
 	mu      sync.Mutex
 	known   map[netip.Addr]lb.NextHop
+	vlans   []lb.VLAN
 	asked   []netip.Addr
 	asking  chan struct{} // closed and replaced at each Resolve
 	changes chan struct{}
@@ -86,6 +87,21 @@ func (h *Hops) AwaitAsked(ctx context.Context, a netip.Addr) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// SetVLANs makes these the interfaces that tag and announces the change.
+func (h *Hops) SetVLANs(vlans ...lb.VLAN) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.vlans = vlans
+	h.announce()
+}
+
+// VLANs are those that SetVLANs said.
+func (h *Hops) VLANs() []lb.VLAN {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.vlans
 }
 
 // Reason blames the neighbour.
