@@ -37,17 +37,21 @@ func tables() []table {
 			table{f.name + " lies", lyingCases(f)},
 			table{f.name + " loose", looseCases(f)},
 			table{f.name + " checksums", checksumCases(f)},
+			table{f.name + " fragments to DSR", fragmentCases(f, dsr)},
+			table{f.name + " fragments to NAT", append(fragmentCases(f, nat), fragmentNATCases(f)...)},
+			table{f.name + " fragments to SNAT", fragmentCases(f, snat)},
 		)
 	}
 	for _, p := range pairings {
 		for _, mode := range []func(lb.VIP, netip.Addr) target{p.ipip, p.gue} {
 			name := fmt.Sprintf("%s in %s by %s", p.inner.name, p.outer.name, mode(p.inner.web, p.inner.a).forward)
 			cases := slices.Concat(requestCases(p.inner, mode), flowCases(p.inner, mode), tunnelCases(p.inner, mode), tooBigCases(p.inner, mode),
-				errorCases(p.inner, mode), cutErrorCases(p.inner, mode))
+				errorCases(p.inner, mode), cutErrorCases(p.inner, mode), fragmentCases(p.inner, mode), fragmentTunnelCases(p.inner, mode))
 			out = append(out, table{name, cases})
 		}
 	}
 	return append(out,
+		table{"IPv6 fragment headers", fragment6Cases()},
 		table{"Ethernet", ethernetCases()},
 		table{"IPv4 headers to DSR", header4Cases(dsr)},
 		table{"IPv4 headers to NAT", header4Cases(nat)},

@@ -20,6 +20,7 @@ const volatile __u32 service_ids = 1; /* entries of `services` */
 const volatile bool feature_nat = true;
 const volatile bool feature_tunnel = true;
 const volatile bool feature_vlan = true;
+const volatile bool feature_fragments = true;
 const volatile bool feature_acl = true;
 const volatile bool feature_limits = true;
 

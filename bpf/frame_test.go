@@ -56,6 +56,7 @@ type frame struct {
 	flags      uint8
 	tcpOptions []byte // whole words
 	payload    []byte
+	raw        []byte // instead of header and payload, if not nil
 	padding    []byte // Ethernet's, after the packet
 	unsummed   bool   // UDP without checksum
 	spoilt     uint16 // added to the checksum of TCP or UDP: how wrong it is
@@ -237,6 +238,9 @@ func (f frame) ip6(payload int) []byte {
 }
 
 func (f frame) transport() []byte {
+	if f.raw != nil {
+		return slices.Clone(f.raw)
+	}
 	switch f.proto {
 	case tcp:
 		return f.tcp()

@@ -108,9 +108,33 @@ func messageAt(b []byte, header int) int {
 		return header
 	}
 	for next := b[20]; next != icmp6; {
-		next, header = b[header], header+8*(int(b[header+1])+1)
+		next, header = b[header], header+extensionSize(next, b[header:])
 	}
 	return header
+}
+
+// extensionSize of IPv6; the length of a fragment header is reserved.
+func extensionSize(kind uint8, header []byte) int {
+	if kind == fragmentation {
+		return 8
+	}
+	return 8 * (int(header[1]) + 1)
+}
+
+// laterFragment tells whether a packet that went somewhere has no TCP or UDP
+// header.
+func laterFragment(b []byte) bool {
+	if b[14]>>4 == 4 {
+		return binary.BigEndian.Uint16(b[20:])&0x1fff != 0
+	}
+	header := 14 + 40
+	for next := b[20]; next != tcp && next != udp && next != icmp6; {
+		if next == fragmentation && binary.BigEndian.Uint16(b[header+2:])&^7 != 0 {
+			return true
+		}
+		next, header = b[header], header+extensionSize(next, b[header:])
+	}
+	return false
 }
 
 // summed is what the checksum of an echo covers but the addresses, which are
@@ -147,6 +171,11 @@ func judgeChange(in, out []byte) string {
 		return "not one hop less"
 	case src.Is4() && balance(in[14:header]) != balance(out[14:header]):
 		return "the IPv4 header's checksum does not match the change"
+	case laterFragment(in):
+		if !bytes.Equal(in[header:], out[header:]) {
+			return "a fragment without TCP or UDP header was changed behind the IP header"
+		}
+		return ""
 	case src.Is4() && in[23] == udp && in[header+6]|in[header+7] == 0:
 		return "" // no checksum to keep
 	case covered(in, header) != covered(out, header):

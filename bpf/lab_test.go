@@ -32,7 +32,7 @@ type lab struct {
 	flows   *ebpf.Memory
 	pairs   *ebpf.Memory   // snat's flows
 	answers *ebpf.Map      // the budget of ICMP errors
-	erase   []*ebpf.Memory // flows, active, cursors, pairs
+	erase   []*ebpf.Memory // flows, active, cursors, pairs, fragments
 	tags    bool           // there are the interfaces of vlans
 }
 
@@ -209,7 +209,7 @@ func (l *lab) open(t testing.TB) {
 			t.Error(err)
 		}
 	})
-	for _, name := range []string{"flows", "active", "cursors", "snat_flows"} {
+	for _, name := range []string{"flows", "active", "cursors", "snat_flows", "fragments"} {
 		m, err := ebpf.LoadPinnedMap(filepath.Join(l.config.PinDir, "maps", name), nil)
 		if err != nil {
 			t.Fatal(err)
@@ -261,14 +261,18 @@ func (l *lab) nextAnswers() error {
 func (l *lab) age(t testing.TB, by time.Duration) {
 	t.Helper()
 	for _, flows := range []*ebpf.Memory{l.flows, l.pairs} {
-		if err := ageTable(flows, by); err != nil {
+		if err := ageTable(flows, by, 1<<11-1); err != nil {
 			t.Fatal(err)
 		}
 	}
+	if err := ageTable(l.erase[4], by, 1<<8-1); err != nil {
+		t.Fatal(err)
+	}
 }
 
-func ageTable(flows *ebpf.Memory, by time.Duration) error {
-	const shift, mask = 3, 1<<11 - 1 // the time in a flow word
+// ageTable: mask is the time in a word.
+func ageTable(flows *ebpf.Memory, by time.Duration, mask uint64) error {
+	const shift = 3
 	units := uint64(by >> 32)
 	table := make([]byte, flows.Size())
 	if _, err := flows.ReadAt(table, 0); err != nil {

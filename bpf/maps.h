@@ -12,6 +12,8 @@
 		__type(value, TYPE);               \
 	} NAME SEC(".maps")
 
+#define FRAGMENT_SETS 8192 /* 512 KiB */
+
 MAPPED_ARRAY(meta, struct node);
 MAPPED_ARRAY(flows, struct flow_set);
 MAPPED_ARRAY(services, struct service);
@@ -20,6 +22,7 @@ MAPPED_ARRAY(cursors, __u64);              /* round robin, by service */
 MAPPED_ARRAY(arena, struct arena_line);    /* tables and member lists */
 MAPPED_ARRAY(stats, struct backend_stats); /* [cpu * backend_ids + id] */
 MAPPED_ARRAY(real_filter, __u64);          /* see nat.h */
+MAPPED_ARRAY(fragments, struct flow_set);  /* see fragment.h */
 MAPPED_ARRAY(snat_flows, struct flow_set); /* see snat.h */
 MAPPED_ARRAY(snat_clients, struct snat_client);
 MAPPED_ARRAY(drops, struct service_drops); /* [cpu * service_ids + index] */

@@ -130,6 +130,37 @@ func (g *traffic) fragment() []byte {
 	return f.bytes()
 }
 
+// part makes a packet seen before, or an answer, one of several. Identifications
+// are few, so that parts of the same packet meet, and such that differ.
+func (g *traffic) part() []byte {
+	b := g.again()
+	if g.oneIn(2) {
+		b = g.answer()
+	}
+	b = bare(b)
+	if _, _, _, ok := fieldsOf(b); !ok {
+		return b
+	}
+	field := uint16(pick(g.chooser, []int{0, 0, 0, 1, 2, 3, 100}))
+	id, more := byte(g.n(2)), g.oneIn(2) || field == 0
+	if binary.BigEndian.Uint16(b[12:]) == etherIP4 {
+		if more {
+			field |= 0x2000
+		}
+		b[18], b[19], b[20], b[21], b[24], b[25] = 0, id, byte(field>>8), byte(field), 0, 0
+		binary.BigEndian.PutUint16(b[24:], ^sum(0, b[14:34]))
+		return b
+	}
+	field <<= 3
+	if more {
+		field |= 1
+	}
+	header := []byte{b[20], 0, byte(field >> 8), byte(field), 0, 0, 0, id}
+	b[20] = fragmentation
+	binary.BigEndian.PutUint16(b[18:], binary.BigEndian.Uint16(b[18:])+8)
+	return slices.Concat(b[:54], header, b[54:])
+}
+
 // wrapped is a packet in a tunnel, to a VIP, us or anybody.
 func (g *traffic) wrapped() []byte {
 	inner := g.request().bytes(g)

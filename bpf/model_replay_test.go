@@ -69,7 +69,11 @@ func parseReplay(text string) (world string, out []event, err error) {
 func (w *world) reset() {
 	pairs := slices.Clone(w.model.Pairs.Touched)
 	flows := slices.Clone(w.model.Flows.Touched)
+	frags := slices.Clone(w.model.Fragments.Touched)
 	w.model.Reset()
+	for _, set := range frags {
+		clear(w.frags[8*set:][:8])
+	}
 	for _, set := range pairs {
 		if w.kind.fill > 1 && set%w.kind.fill != 0 {
 			w.model.Pairs.Sets[set] = foreign()
@@ -106,6 +110,12 @@ func (w *world) step(e event) (string, error) {
 	case e.age != 0:
 		w.model.Flows.Age(e.age)
 		w.model.Pairs.Age(e.age)
+		w.model.Fragments.Age(e.age)
+		for _, set := range w.model.Fragments.Touched {
+			for i, f := range w.model.Fragments.Sets[set] {
+				w.frags[8*set+i] = f.Word()
+			}
+		}
 		for _, set := range w.model.Pairs.Touched {
 			w.writeSet(w.pairs, &w.model.Pairs, set)
 		}
@@ -144,6 +154,7 @@ func (w *world) packet(e event) (string, error) {
 		return "", err
 	}
 	flows, pairs, sources := len(w.model.Flows.Touched), len(w.model.Pairs.Touched), len(w.model.SourcesTouched)
+	frags := len(w.model.Fragments.Touched)
 	w.last = w.model.Process(model.Input{Frame: e.frame, Ingress: ifindex, Answer: v == tx})
 	for _, r := range w.last.Reasons {
 		w.expect[r]++
@@ -160,10 +171,24 @@ func (w *world) packet(e event) (string, error) {
 	if diff := w.compareSets("flows", w.flows, &w.model.Flows, flows); diff != "" {
 		return diff, nil
 	}
+	if diff := w.compareFragments(w.model.Fragments.Touched[frags:]); diff != "" {
+		return diff, nil
+	}
 	if diff := w.debts(sources); diff != "" {
 		return diff, nil
 	}
 	return w.compareSets("snat_flows", w.pairs, &w.model.Pairs, pairs), nil
+}
+
+func (w *world) compareFragments(sets []int) string {
+	for _, set := range sets {
+		for i, f := range w.model.Fragments.Sets[set] {
+			if got := w.frags[8*set+i]; got != f.Word() {
+				return fmt.Sprintf("fragments: set %d, slot %d: the model has %+v, the program %#x", set, i, f, got)
+			}
+		}
+	}
+	return ""
 }
 
 // compareSets looks at the sets that were touched since a number of them were.

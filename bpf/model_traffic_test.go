@@ -89,7 +89,7 @@ func zeroing(in, out []byte) []byte {
 }
 
 func (g *traffic) frame() []byte {
-	switch g.n(20) {
+	switch g.n(23) {
 	case 0, 1, 2, 3, 4, 5:
 		return g.request().bytes(g)
 	case 6, 7, 8:
@@ -110,6 +110,8 @@ func (g *traffic) frame() []byte {
 		return g.fromBackend()
 	case 18:
 		return g.spliced()
+	case 19, 20, 21:
+		return g.part()
 	}
 	return g.foreign()
 }

@@ -5,6 +5,7 @@ import (
 	"math"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -32,6 +33,7 @@ type world struct {
 	serviceRows int              // of drops, likewise
 	flows       []uint64
 	pairs       []uint64
+	frags       []uint64
 	active      []uint64
 	cursors     []uint64
 	sources     []uint64
@@ -60,12 +62,13 @@ type worldKind struct {
 	fill     int // of so many sets of sources all but one are in use
 	defended bool
 	vlans    bool
+	whole    bool // fragments are dropped
 }
 
 var worldKinds = []worldKind{
 	{name: "tight", flows: 14, services: allServices, fill: 3},
 	{name: "roomy", flows: 2000, services: allServices, fill: 1},
-	{name: "plain", flows: 6, services: plainServices, fill: 1},
+	{name: "plain", flows: 6, services: plainServices, fill: 1, whole: true},
 	{name: "defended", flows: 30, services: allServices, fill: 1, defended: true},
 	{name: "tagged", flows: 200, services: allServices, fill: 1, vlans: true},
 }
@@ -76,6 +79,7 @@ func newWorld(t testing.TB, k worldKind) *world {
 	c.Limits.Services, c.Limits.Backends, c.Limits.Flows = 128, 512, k.flows
 	c.Limits.Sources = 8
 	c.Timeouts = lb.Timeouts{Embryonic: 2 * worldUnit, Established: 90 * worldUnit, Closing: 5 * worldUnit, UDP: 20 * worldUnit}
+	c.DropFragments = k.whole
 	key := model.KeyOf(7)
 	l := newLabOf(t, dataplane.Options{Config: c, ClockShift: worldShift, LimitShift: 58, FlowKey: &key})
 	state := l.state(k.services())
@@ -134,7 +138,7 @@ func (w *world) open(t testing.TB) {
 		name string
 		mem  *[]uint64
 	}{{"flows", &w.flows}, {"snat_flows", &w.pairs}, {"active", &w.active}, {"cursors", &w.cursors}, {"stats", &w.stats},
-		{"sources", &w.sources}, {"drops", &w.drops}, {"ceilings", &w.full}} {
+		{"sources", &w.sources}, {"drops", &w.drops}, {"fragments", &w.frags}, {"ceilings", &w.full}} {
 		pinned := w.pinned(t, m.name)
 		words, unmap, err := mappedWords(pinned)
 		if err != nil {
@@ -176,7 +180,9 @@ func (w *world) build(t testing.TB, c lb.Config, key [12]uint32, state lb.State)
 	m := model.Config{
 		FlowKey: key, PickKey: model.KeyOf(c.Seed), FlowSets: len(w.flows) / 8,
 		ACL: rulesOf(state.ACL), SourceSets: len(w.sources) / 8,
-		GUEPort: c.Tunnel.GUEPort, Route: w.route,
+		GUEPort: c.Tunnel.GUEPort, Route: w.route, DropFragments: c.DropFragments,
+		Number:        func(r model.Reason) int { return slices.Index(w.names, r) },
+		Name:          func(n int) model.Reason { return w.names[n] },
 		TunnelSource4: c.Tunnel.Source4.Addr().As4(),
 		TunnelSource6: [8]byte(c.Tunnel.Source6.Addr().AsSlice()),
 		Idle: [model.States]uint16{

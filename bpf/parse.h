@@ -78,13 +78,15 @@ static __always_inline enum parsed parse_tcp(struct packet *p, void *end, __u32 
 	return PARSED;
 }
 
-static __always_inline enum parsed parse_udp(struct packet *p, void *end, __u32 room)
+/* Of a packet or its first fragment, which does not reach as far as the length
+ * says. */
+static __always_inline enum parsed parse_udp_part(struct packet *p, void *end, __u32 room)
 {
 	struct udphdr *udp = p->l4;
 
 	if (room < sizeof(*udp) || (void *)(udp + 1) > end)
 		return PARSED_MALFORMED;
-	if (bpf_ntohs(udp->len) < sizeof(*udp) || bpf_ntohs(udp->len) > room)
+	if (bpf_ntohs(udp->len) < sizeof(*udp))
 		return PARSED_MALFORMED;
 	p->sport = udp->source;
 	p->dport = udp->dest;
@@ -93,6 +95,16 @@ static __always_inline enum parsed parse_udp(struct packet *p, void *end, __u32 
 	p->udp = true;
 	p->tcp_flags = 0;
 	return PARSED;
+}
+
+static __always_inline enum parsed parse_udp(struct packet *p, void *end, __u32 room)
+{
+	enum parsed what = parse_udp_part(p, end, room);
+	struct udphdr *udp = p->l4;
+
+	if (what == PARSED && bpf_ntohs(udp->len) > room)
+		return PARSED_MALFORMED;
+	return what;
 }
 
 static __always_inline enum parsed parse_icmp(struct packet *p, void *end, __u32 room)
@@ -147,6 +159,25 @@ static __always_inline enum parsed parse_ip4(struct packet *p, void *end)
 	return parse_l4(p, end, total - header);
 }
 
+struct fragment_header6 {
+	__u8 next;
+	__u8 length; /* of other extension headers; reserved */
+	__u16 offset;
+	__u32 id;
+};
+
+/* Is there more of the packet? A fragment header may say that there is not (RFC
+ * 6946): then it is an extension header like others. */
+static __always_inline bool fragments6(const struct fragment_header6 *header)
+{
+	return header->offset & bpf_htons(0xfff9);
+}
+
+static __always_inline bool is_extension(__u8 next)
+{
+	return next == IPPROTO_HOPOPTS || next == IPPROTO_ROUTING || next == IPPROTO_DSTOPTS;
+}
+
 /* RFC 8200, 4: hop-by-hop, routing and destination options have a length in
  * units of 8 bytes without the first. */
 static __always_inline enum parsed parse_ip6(struct packet *p, void *end)
@@ -174,9 +205,16 @@ static __always_inline enum parsed parse_ip6(struct packet *p, void *end)
 			p->l4 = header;
 			return at > total ? PARSED_MALFORMED : parse_l4(p, end, total - at);
 		}
-		if (next == IPPROTO_FRAGMENT)
-			return PARSED_FRAGMENT;
-		if (next != IPPROTO_HOPOPTS && next != IPPROTO_ROUTING && next != IPPROTO_DSTOPTS)
+		if (next == IPPROTO_FRAGMENT) {
+			if (at + 8 > total || (void *)(header + 8) > end)
+				return PARSED_MALFORMED;
+			if (fragments6((void *)header))
+				return PARSED_FRAGMENT;
+			next = header[0];
+			at += 8;
+			continue;
+		}
+		if (!is_extension(next))
 			return PARSED_OTHER;
 		if (at + 2 > total || (void *)(header + 2) > end)
 			return PARSED_MALFORMED;

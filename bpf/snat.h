@@ -238,8 +238,8 @@ static __always_inline bool snat_is_from(const struct packet *p, const struct ba
 	       !__builtin_memcmp(&from, &b->addr, sizeof(from));
 }
 
-/* A packet to a source of ours, from the backend of the flow that has it: to
- * the client, as if from the VIP. Otherwise 0. */
+/* A packet to a source of ours, from the backend of the flow that has it: its
+ * backend, and the flow is in the scratch. Otherwise 0. */
 static __always_inline struct backend *snat_reply(struct packet *p, __u32 *id)
 {
 	__u32 pair = snat_addressed(p), key = pair - 1;
@@ -264,7 +264,14 @@ static __always_inline struct backend *snat_reply(struct packet *p, __u32 *id)
 	s->tuple.proto = p->proto;
 	if (track_replied(s, *id, p->tcp_flags & TCP_RST) == REPLIED_CLOSED)
 		event_send(p, EVENT_FLOW_CLOSED, 0, *id);
-	if (p->hops > 1 && !nat_lacks_checksum(p))
-		snat_rewrite(p, false, &s->tuple.src, s->tuple.sport);
 	return b;
+}
+
+/* Addresses a reply to the client that snat_reply found. */
+static __always_inline void snat_to_client(struct packet *p)
+{
+	struct scratch *s = scratch();
+
+	if (s)
+		snat_rewrite(p, false, &s->tuple.src, s->tuple.sport);
 }

@@ -40,7 +40,8 @@ enum flow_state {
  * are made from these by the loader. */
 enum reason {
 	DROP_MALFORMED = 0,   /* a header that lies about its length */
-	DROP_FRAGMENT,        /* fragment to a VIP */
+	DROP_FRAGMENT,        /* of a packet whose first fragment we do not know */
+	DROP_FRAGMENT_OVERLAP, /* contradicts an earlier one of the same packet */
 	DROP_TTL,             /* TTL or hop limit ran out on the way */
 	DROP_NO_BACKEND,      /* the table is empty */
 	DROP_NO_NEXT_HOP,     /* the backend's MAC address is not known yet */
@@ -66,6 +67,18 @@ enum reason {
 	SENT_ECHO_REPLY,      /* answered by ourselves */
 	SENT_TOO_BIG,         /* likewise; the packet is also DROP_TOO_BIG */
 	REASONS,
+};
+
+/* What came of a packet's first fragment; the value is a backend id, a pair of
+ * snat.h, or for LOCAL the reason of its pass. */
+enum fragment_kind {
+	FRAGMENT_NONE = 0,
+	FRAGMENT_REQUEST = 1,
+	FRAGMENT_REPLY = 2,
+	FRAGMENT_SNAT_REQUEST = 3,
+	FRAGMENT_SNAT_REPLY = 4,
+	FRAGMENT_LOCAL = 5,
+	FRAGMENT_BROKEN = 7, /* two first fragments that differ */
 };
 
 enum event_kind {
@@ -245,5 +258,6 @@ const struct event *emit_event __attribute__((unused));
 const enum reason *emit_reason __attribute__((unused));
 const enum event_kind *emit_event_kind __attribute__((unused));
 const enum flow_state *emit_flow_state __attribute__((unused));
+const enum fragment_kind *emit_fragment_kind __attribute__((unused));
 const enum forward *emit_forward __attribute__((unused));
 const enum picker *emit_picker __attribute__((unused));

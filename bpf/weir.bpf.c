@@ -36,12 +36,14 @@
 #include "toobig.h"
 #include "encap.h"
 #include "vlan.h"
+#include "fragment.h"
 #include "forward.h"
 
 /* Instead of a verdict: ask another part of the program. */
 #define ASK_REPLY -1   /* maybe a reply */
 #define ASK_REQUEST -2 /* no reply */
 #define ASK_CONTROL -3 /* ICMP */
+#define ASK_FRAGMENT -4
 
 /* The backend that a packet is a reply from, to one of our clients. */
 static __always_inline struct backend *replier(struct packet *p, __u32 *id)
@@ -65,6 +67,8 @@ static __always_inline int translate_back(struct packet *p, const struct backend
 		return refusal(DROP_TTL);
 	if (nat_lacks_checksum(p))
 		return refusal(DROP_NO_CHECKSUM);
+	if (feature_snat && b->forward == FORWARD_SNAT)
+		snat_to_client(p);
 	nat_source(p, b);
 	s = stats_of(id);
 	if (s) {
@@ -168,6 +172,8 @@ __noinline int request(struct xdp_md *ctx, __u32 no_reply)
 	enum parsed what = parse(ctx, &p);
 	__u32 id = 0;
 
+	if (feature_fragments && what == PARSED_FRAGMENT)
+		return ASK_FRAGMENT;
 	if (what != PARSED)
 		return settle(&p, unbalanced(&p, what), id);
 	if (p.icmp)
@@ -175,6 +181,17 @@ __noinline int request(struct xdp_md *ctx, __u32 no_reply)
 	if (feature_nat && !no_reply && real_maybe(&p))
 		return ASK_REPLY;
 	return settle(&p, send_request(&p, &id), id);
+}
+
+#include "follow.h"
+
+static __always_inline int judge_fragment(struct xdp_md *ctx)
+{
+	int verdict = fragment(ctx);
+
+	if (verdict == ASK_REPLY)
+		verdict = fragment_reply(ctx);
+	return verdict == ASK_REQUEST ? fragment_request(ctx) : verdict;
 }
 
 /* Each part is a function that is verified by itself and has the stack for
@@ -185,6 +202,8 @@ static __always_inline int judge(struct xdp_md *ctx)
 
 	if (verdict == ASK_CONTROL)
 		return control(ctx);
+	if (feature_fragments && verdict == ASK_FRAGMENT)
+		return judge_fragment(ctx);
 	if (verdict != ASK_REPLY)
 		return verdict;
 	verdict = reply(ctx);

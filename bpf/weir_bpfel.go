@@ -129,6 +129,18 @@ const (
 	WeirForwardFORWARD_SNAT WeirForward = 6
 )
 
+type WeirFragmentKind uint32
+
+const (
+	WeirFragmentKindFRAGMENT_NONE         WeirFragmentKind = 0
+	WeirFragmentKindFRAGMENT_REQUEST      WeirFragmentKind = 1
+	WeirFragmentKindFRAGMENT_REPLY        WeirFragmentKind = 2
+	WeirFragmentKindFRAGMENT_SNAT_REQUEST WeirFragmentKind = 3
+	WeirFragmentKindFRAGMENT_SNAT_REPLY   WeirFragmentKind = 4
+	WeirFragmentKindFRAGMENT_LOCAL        WeirFragmentKind = 5
+	WeirFragmentKindFRAGMENT_BROKEN       WeirFragmentKind = 7
+)
+
 type WeirNode struct {
 	_        structs.HostLayout
 	Layout   uint32
@@ -167,31 +179,32 @@ type WeirReason uint32
 const (
 	WeirReasonDROP_MALFORMED            WeirReason = 0
 	WeirReasonDROP_FRAGMENT             WeirReason = 1
-	WeirReasonDROP_TTL                  WeirReason = 2
-	WeirReasonDROP_NO_BACKEND           WeirReason = 3
-	WeirReasonDROP_NO_NEXT_HOP          WeirReason = 4
-	WeirReasonDROP_NAT_CONFLICT         WeirReason = 5
-	WeirReasonDROP_NO_CHECKSUM          WeirReason = 6
-	WeirReasonDROP_NO_ROUTE             WeirReason = 7
-	WeirReasonDROP_NO_FORWARDING        WeirReason = 8
-	WeirReasonDROP_TOO_BIG              WeirReason = 9
-	WeirReasonDROP_SNAT_EXHAUSTED       WeirReason = 10
-	WeirReasonDROP_ICMP_UNKNOWN         WeirReason = 11
-	WeirReasonDROP_EXTENSIONS           WeirReason = 12
-	WeirReasonDROP_ACL                  WeirReason = 13
-	WeirReasonDROP_NEW_FLOWS_PER_SOURCE WeirReason = 14
-	WeirReasonDROP_MAX_NEW_FLOWS        WeirReason = 15
-	WeirReasonDROP_INTERNAL             WeirReason = 16
-	WeirReasonPASS_NOT_IP               WeirReason = 17
-	WeirReasonPASS_VLAN                 WeirReason = 18
-	WeirReasonPASS_NOT_VIP              WeirReason = 19
-	WeirReasonPASS_MALFORMED            WeirReason = 20
-	WeirReasonPASS_LOCAL                WeirReason = 21
-	WeirReasonPASS_NO_NEIGHBOUR         WeirReason = 22
-	WeirReasonPASS_TOO_BIG              WeirReason = 23
-	WeirReasonSENT_ECHO_REPLY           WeirReason = 24
-	WeirReasonSENT_TOO_BIG              WeirReason = 25
-	WeirReasonREASONS                   WeirReason = 26
+	WeirReasonDROP_FRAGMENT_OVERLAP     WeirReason = 2
+	WeirReasonDROP_TTL                  WeirReason = 3
+	WeirReasonDROP_NO_BACKEND           WeirReason = 4
+	WeirReasonDROP_NO_NEXT_HOP          WeirReason = 5
+	WeirReasonDROP_NAT_CONFLICT         WeirReason = 6
+	WeirReasonDROP_NO_CHECKSUM          WeirReason = 7
+	WeirReasonDROP_NO_ROUTE             WeirReason = 8
+	WeirReasonDROP_NO_FORWARDING        WeirReason = 9
+	WeirReasonDROP_TOO_BIG              WeirReason = 10
+	WeirReasonDROP_SNAT_EXHAUSTED       WeirReason = 11
+	WeirReasonDROP_ICMP_UNKNOWN         WeirReason = 12
+	WeirReasonDROP_EXTENSIONS           WeirReason = 13
+	WeirReasonDROP_ACL                  WeirReason = 14
+	WeirReasonDROP_NEW_FLOWS_PER_SOURCE WeirReason = 15
+	WeirReasonDROP_MAX_NEW_FLOWS        WeirReason = 16
+	WeirReasonDROP_INTERNAL             WeirReason = 17
+	WeirReasonPASS_NOT_IP               WeirReason = 18
+	WeirReasonPASS_VLAN                 WeirReason = 19
+	WeirReasonPASS_NOT_VIP              WeirReason = 20
+	WeirReasonPASS_MALFORMED            WeirReason = 21
+	WeirReasonPASS_LOCAL                WeirReason = 22
+	WeirReasonPASS_NO_NEIGHBOUR         WeirReason = 23
+	WeirReasonPASS_TOO_BIG              WeirReason = 24
+	WeirReasonSENT_ECHO_REPLY           WeirReason = 25
+	WeirReasonSENT_TOO_BIG              WeirReason = 26
+	WeirReasonREASONS                   WeirReason = 27
 )
 
 type WeirScratch struct {
@@ -235,8 +248,10 @@ type WeirScratch struct {
 		Slot uint32
 		Rank uint32
 	}
-	Came   [2]WeirTag
-	Leaves [2]WeirTag
+	FragmentHash  uint64
+	FragmentKnown uint64
+	Came          [2]WeirTag
+	Leaves        [2]WeirTag
 }
 
 type WeirService struct {
@@ -294,62 +309,65 @@ type WeirVlan struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	WeirMapAcl           = "acl"
-	WeirMapAclLists      = "acl_lists"
-	WeirMapActive        = "active"
-	WeirMapAnswers       = "answers"
-	WeirMapArena         = "arena"
-	WeirMapBackends      = "backends"
-	WeirMapCeilings      = "ceilings"
-	WeirMapCursors       = "cursors"
-	WeirMapDrops         = "drops"
-	WeirMapEvents        = "events"
-	WeirMapFlows         = "flows"
-	WeirMapMeta          = "meta"
-	WeirMapQuicIds       = "quic_ids"
-	WeirMapRealFilter    = "real_filter"
-	WeirMapReals         = "reals"
-	WeirMapReasons       = "reasons"
-	WeirMapScratches     = "scratches"
-	WeirMapServices      = "services"
-	WeirMapSnatClients   = "snat_clients"
-	WeirMapSnatFlows     = "snat_flows"
-	WeirMapSnatIndex     = "snat_index"
-	WeirMapSources       = "sources"
-	WeirMapStats         = "stats"
-	WeirMapVips          = "vips"
-	WeirMapVlans         = "vlans"
-	WeirProgWeir         = "weir"
-	WeirVarBackendIds    = "backend_ids"
-	WeirVarClockShift    = "clock_shift"
-	WeirVarEmitEvent     = "emit_event"
-	WeirVarEmitEventKind = "emit_event_kind"
-	WeirVarEmitFlowState = "emit_flow_state"
-	WeirVarEmitForward   = "emit_forward"
-	WeirVarEmitPicker    = "emit_picker"
-	WeirVarEmitReason    = "emit_reason"
-	WeirVarEventSample   = "event_sample"
-	WeirVarEventsOn      = "events_on"
-	WeirVarFeatureAcl    = "feature_acl"
-	WeirVarFeatureLimits = "feature_limits"
-	WeirVarFeatureNat    = "feature_nat"
-	WeirVarFeatureSnat   = "feature_snat"
-	WeirVarFeatureTunnel = "feature_tunnel"
-	WeirVarFeatureVlan   = "feature_vlan"
-	WeirVarFlowClockRead = "flow_clock_read"
-	WeirVarFlowKey       = "flow_key"
-	WeirVarFlowSets      = "flow_sets"
-	WeirVarGuePort       = "gue_port"
-	WeirVarIdleLimit     = "idle_limit"
-	WeirVarLimitShift    = "limit_shift"
-	WeirVarPickKey       = "pick_key"
-	WeirVarServiceIds    = "service_ids"
-	WeirVarSnatCount4    = "snat_count4"
-	WeirVarSnatCount6    = "snat_count6"
-	WeirVarSnatSources   = "snat_sources"
-	WeirVarSourceSets    = "source_sets"
-	WeirVarTunnelSource4 = "tunnel_source4"
-	WeirVarTunnelSource6 = "tunnel_source6"
+	WeirMapAcl              = "acl"
+	WeirMapAclLists         = "acl_lists"
+	WeirMapActive           = "active"
+	WeirMapAnswers          = "answers"
+	WeirMapArena            = "arena"
+	WeirMapBackends         = "backends"
+	WeirMapCeilings         = "ceilings"
+	WeirMapCursors          = "cursors"
+	WeirMapDrops            = "drops"
+	WeirMapEvents           = "events"
+	WeirMapFlows            = "flows"
+	WeirMapFragments        = "fragments"
+	WeirMapMeta             = "meta"
+	WeirMapQuicIds          = "quic_ids"
+	WeirMapRealFilter       = "real_filter"
+	WeirMapReals            = "reals"
+	WeirMapReasons          = "reasons"
+	WeirMapScratches        = "scratches"
+	WeirMapServices         = "services"
+	WeirMapSnatClients      = "snat_clients"
+	WeirMapSnatFlows        = "snat_flows"
+	WeirMapSnatIndex        = "snat_index"
+	WeirMapSources          = "sources"
+	WeirMapStats            = "stats"
+	WeirMapVips             = "vips"
+	WeirMapVlans            = "vlans"
+	WeirProgWeir            = "weir"
+	WeirVarBackendIds       = "backend_ids"
+	WeirVarClockShift       = "clock_shift"
+	WeirVarEmitEvent        = "emit_event"
+	WeirVarEmitEventKind    = "emit_event_kind"
+	WeirVarEmitFlowState    = "emit_flow_state"
+	WeirVarEmitForward      = "emit_forward"
+	WeirVarEmitFragmentKind = "emit_fragment_kind"
+	WeirVarEmitPicker       = "emit_picker"
+	WeirVarEmitReason       = "emit_reason"
+	WeirVarEventSample      = "event_sample"
+	WeirVarEventsOn         = "events_on"
+	WeirVarFeatureAcl       = "feature_acl"
+	WeirVarFeatureFragments = "feature_fragments"
+	WeirVarFeatureLimits    = "feature_limits"
+	WeirVarFeatureNat       = "feature_nat"
+	WeirVarFeatureSnat      = "feature_snat"
+	WeirVarFeatureTunnel    = "feature_tunnel"
+	WeirVarFeatureVlan      = "feature_vlan"
+	WeirVarFlowClockRead    = "flow_clock_read"
+	WeirVarFlowKey          = "flow_key"
+	WeirVarFlowSets         = "flow_sets"
+	WeirVarGuePort          = "gue_port"
+	WeirVarIdleLimit        = "idle_limit"
+	WeirVarLimitShift       = "limit_shift"
+	WeirVarPickKey          = "pick_key"
+	WeirVarServiceIds       = "service_ids"
+	WeirVarSnatCount4       = "snat_count4"
+	WeirVarSnatCount6       = "snat_count6"
+	WeirVarSnatSources      = "snat_sources"
+	WeirVarSourceSets       = "source_sets"
+	WeirVarTunnelSource4    = "tunnel_source4"
+	WeirVarTunnelSource6    = "tunnel_source6"
 )
 
 // LoadWeir returns the embedded CollectionSpec for Weir.
@@ -412,6 +430,7 @@ type WeirMapSpecs struct {
 	Drops       *ebpf.MapSpec `ebpf:"drops"`
 	Events      *ebpf.MapSpec `ebpf:"events"`
 	Flows       *ebpf.MapSpec `ebpf:"flows"`
+	Fragments   *ebpf.MapSpec `ebpf:"fragments"`
 	Meta        *ebpf.MapSpec `ebpf:"meta"`
 	QuicIds     *ebpf.MapSpec `ebpf:"quic_ids"`
 	RealFilter  *ebpf.MapSpec `ebpf:"real_filter"`
@@ -432,36 +451,38 @@ type WeirMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type WeirVariableSpecs struct {
-	BackendIds    *ebpf.VariableSpec `ebpf:"backend_ids"`
-	ClockShift    *ebpf.VariableSpec `ebpf:"clock_shift"`
-	EmitEvent     *ebpf.VariableSpec `ebpf:"emit_event"`
-	EmitEventKind *ebpf.VariableSpec `ebpf:"emit_event_kind"`
-	EmitFlowState *ebpf.VariableSpec `ebpf:"emit_flow_state"`
-	EmitForward   *ebpf.VariableSpec `ebpf:"emit_forward"`
-	EmitPicker    *ebpf.VariableSpec `ebpf:"emit_picker"`
-	EmitReason    *ebpf.VariableSpec `ebpf:"emit_reason"`
-	EventSample   *ebpf.VariableSpec `ebpf:"event_sample"`
-	EventsOn      *ebpf.VariableSpec `ebpf:"events_on"`
-	FeatureAcl    *ebpf.VariableSpec `ebpf:"feature_acl"`
-	FeatureLimits *ebpf.VariableSpec `ebpf:"feature_limits"`
-	FeatureNat    *ebpf.VariableSpec `ebpf:"feature_nat"`
-	FeatureSnat   *ebpf.VariableSpec `ebpf:"feature_snat"`
-	FeatureTunnel *ebpf.VariableSpec `ebpf:"feature_tunnel"`
-	FeatureVlan   *ebpf.VariableSpec `ebpf:"feature_vlan"`
-	FlowClockRead *ebpf.VariableSpec `ebpf:"flow_clock_read"`
-	FlowKey       *ebpf.VariableSpec `ebpf:"flow_key"`
-	FlowSets      *ebpf.VariableSpec `ebpf:"flow_sets"`
-	GuePort       *ebpf.VariableSpec `ebpf:"gue_port"`
-	IdleLimit     *ebpf.VariableSpec `ebpf:"idle_limit"`
-	LimitShift    *ebpf.VariableSpec `ebpf:"limit_shift"`
-	PickKey       *ebpf.VariableSpec `ebpf:"pick_key"`
-	ServiceIds    *ebpf.VariableSpec `ebpf:"service_ids"`
-	SnatCount4    *ebpf.VariableSpec `ebpf:"snat_count4"`
-	SnatCount6    *ebpf.VariableSpec `ebpf:"snat_count6"`
-	SnatSources   *ebpf.VariableSpec `ebpf:"snat_sources"`
-	SourceSets    *ebpf.VariableSpec `ebpf:"source_sets"`
-	TunnelSource4 *ebpf.VariableSpec `ebpf:"tunnel_source4"`
-	TunnelSource6 *ebpf.VariableSpec `ebpf:"tunnel_source6"`
+	BackendIds       *ebpf.VariableSpec `ebpf:"backend_ids"`
+	ClockShift       *ebpf.VariableSpec `ebpf:"clock_shift"`
+	EmitEvent        *ebpf.VariableSpec `ebpf:"emit_event"`
+	EmitEventKind    *ebpf.VariableSpec `ebpf:"emit_event_kind"`
+	EmitFlowState    *ebpf.VariableSpec `ebpf:"emit_flow_state"`
+	EmitForward      *ebpf.VariableSpec `ebpf:"emit_forward"`
+	EmitFragmentKind *ebpf.VariableSpec `ebpf:"emit_fragment_kind"`
+	EmitPicker       *ebpf.VariableSpec `ebpf:"emit_picker"`
+	EmitReason       *ebpf.VariableSpec `ebpf:"emit_reason"`
+	EventSample      *ebpf.VariableSpec `ebpf:"event_sample"`
+	EventsOn         *ebpf.VariableSpec `ebpf:"events_on"`
+	FeatureAcl       *ebpf.VariableSpec `ebpf:"feature_acl"`
+	FeatureFragments *ebpf.VariableSpec `ebpf:"feature_fragments"`
+	FeatureLimits    *ebpf.VariableSpec `ebpf:"feature_limits"`
+	FeatureNat       *ebpf.VariableSpec `ebpf:"feature_nat"`
+	FeatureSnat      *ebpf.VariableSpec `ebpf:"feature_snat"`
+	FeatureTunnel    *ebpf.VariableSpec `ebpf:"feature_tunnel"`
+	FeatureVlan      *ebpf.VariableSpec `ebpf:"feature_vlan"`
+	FlowClockRead    *ebpf.VariableSpec `ebpf:"flow_clock_read"`
+	FlowKey          *ebpf.VariableSpec `ebpf:"flow_key"`
+	FlowSets         *ebpf.VariableSpec `ebpf:"flow_sets"`
+	GuePort          *ebpf.VariableSpec `ebpf:"gue_port"`
+	IdleLimit        *ebpf.VariableSpec `ebpf:"idle_limit"`
+	LimitShift       *ebpf.VariableSpec `ebpf:"limit_shift"`
+	PickKey          *ebpf.VariableSpec `ebpf:"pick_key"`
+	ServiceIds       *ebpf.VariableSpec `ebpf:"service_ids"`
+	SnatCount4       *ebpf.VariableSpec `ebpf:"snat_count4"`
+	SnatCount6       *ebpf.VariableSpec `ebpf:"snat_count6"`
+	SnatSources      *ebpf.VariableSpec `ebpf:"snat_sources"`
+	SourceSets       *ebpf.VariableSpec `ebpf:"source_sets"`
+	TunnelSource4    *ebpf.VariableSpec `ebpf:"tunnel_source4"`
+	TunnelSource6    *ebpf.VariableSpec `ebpf:"tunnel_source6"`
 }
 
 // WeirObjects contains all objects after they have been loaded into the kernel.
@@ -495,6 +516,7 @@ type WeirMaps struct {
 	Drops       *ebpf.Map `ebpf:"drops"`
 	Events      *ebpf.Map `ebpf:"events"`
 	Flows       *ebpf.Map `ebpf:"flows"`
+	Fragments   *ebpf.Map `ebpf:"fragments"`
 	Meta        *ebpf.Map `ebpf:"meta"`
 	QuicIds     *ebpf.Map `ebpf:"quic_ids"`
 	RealFilter  *ebpf.Map `ebpf:"real_filter"`
@@ -524,6 +546,7 @@ func (m *WeirMaps) Close() error {
 		m.Drops,
 		m.Events,
 		m.Flows,
+		m.Fragments,
 		m.Meta,
 		m.QuicIds,
 		m.RealFilter,
@@ -545,36 +568,38 @@ func (m *WeirMaps) Close() error {
 //
 // It can be passed to LoadWeirObjects or ebpf.CollectionSpec.LoadAndAssign.
 type WeirVariables struct {
-	BackendIds    *ebpf.Variable `ebpf:"backend_ids"`
-	ClockShift    *ebpf.Variable `ebpf:"clock_shift"`
-	EmitEvent     *ebpf.Variable `ebpf:"emit_event"`
-	EmitEventKind *ebpf.Variable `ebpf:"emit_event_kind"`
-	EmitFlowState *ebpf.Variable `ebpf:"emit_flow_state"`
-	EmitForward   *ebpf.Variable `ebpf:"emit_forward"`
-	EmitPicker    *ebpf.Variable `ebpf:"emit_picker"`
-	EmitReason    *ebpf.Variable `ebpf:"emit_reason"`
-	EventSample   *ebpf.Variable `ebpf:"event_sample"`
-	EventsOn      *ebpf.Variable `ebpf:"events_on"`
-	FeatureAcl    *ebpf.Variable `ebpf:"feature_acl"`
-	FeatureLimits *ebpf.Variable `ebpf:"feature_limits"`
-	FeatureNat    *ebpf.Variable `ebpf:"feature_nat"`
-	FeatureSnat   *ebpf.Variable `ebpf:"feature_snat"`
-	FeatureTunnel *ebpf.Variable `ebpf:"feature_tunnel"`
-	FeatureVlan   *ebpf.Variable `ebpf:"feature_vlan"`
-	FlowClockRead *ebpf.Variable `ebpf:"flow_clock_read"`
-	FlowKey       *ebpf.Variable `ebpf:"flow_key"`
-	FlowSets      *ebpf.Variable `ebpf:"flow_sets"`
-	GuePort       *ebpf.Variable `ebpf:"gue_port"`
-	IdleLimit     *ebpf.Variable `ebpf:"idle_limit"`
-	LimitShift    *ebpf.Variable `ebpf:"limit_shift"`
-	PickKey       *ebpf.Variable `ebpf:"pick_key"`
-	ServiceIds    *ebpf.Variable `ebpf:"service_ids"`
-	SnatCount4    *ebpf.Variable `ebpf:"snat_count4"`
-	SnatCount6    *ebpf.Variable `ebpf:"snat_count6"`
-	SnatSources   *ebpf.Variable `ebpf:"snat_sources"`
-	SourceSets    *ebpf.Variable `ebpf:"source_sets"`
-	TunnelSource4 *ebpf.Variable `ebpf:"tunnel_source4"`
-	TunnelSource6 *ebpf.Variable `ebpf:"tunnel_source6"`
+	BackendIds       *ebpf.Variable `ebpf:"backend_ids"`
+	ClockShift       *ebpf.Variable `ebpf:"clock_shift"`
+	EmitEvent        *ebpf.Variable `ebpf:"emit_event"`
+	EmitEventKind    *ebpf.Variable `ebpf:"emit_event_kind"`
+	EmitFlowState    *ebpf.Variable `ebpf:"emit_flow_state"`
+	EmitForward      *ebpf.Variable `ebpf:"emit_forward"`
+	EmitFragmentKind *ebpf.Variable `ebpf:"emit_fragment_kind"`
+	EmitPicker       *ebpf.Variable `ebpf:"emit_picker"`
+	EmitReason       *ebpf.Variable `ebpf:"emit_reason"`
+	EventSample      *ebpf.Variable `ebpf:"event_sample"`
+	EventsOn         *ebpf.Variable `ebpf:"events_on"`
+	FeatureAcl       *ebpf.Variable `ebpf:"feature_acl"`
+	FeatureFragments *ebpf.Variable `ebpf:"feature_fragments"`
+	FeatureLimits    *ebpf.Variable `ebpf:"feature_limits"`
+	FeatureNat       *ebpf.Variable `ebpf:"feature_nat"`
+	FeatureSnat      *ebpf.Variable `ebpf:"feature_snat"`
+	FeatureTunnel    *ebpf.Variable `ebpf:"feature_tunnel"`
+	FeatureVlan      *ebpf.Variable `ebpf:"feature_vlan"`
+	FlowClockRead    *ebpf.Variable `ebpf:"flow_clock_read"`
+	FlowKey          *ebpf.Variable `ebpf:"flow_key"`
+	FlowSets         *ebpf.Variable `ebpf:"flow_sets"`
+	GuePort          *ebpf.Variable `ebpf:"gue_port"`
+	IdleLimit        *ebpf.Variable `ebpf:"idle_limit"`
+	LimitShift       *ebpf.Variable `ebpf:"limit_shift"`
+	PickKey          *ebpf.Variable `ebpf:"pick_key"`
+	ServiceIds       *ebpf.Variable `ebpf:"service_ids"`
+	SnatCount4       *ebpf.Variable `ebpf:"snat_count4"`
+	SnatCount6       *ebpf.Variable `ebpf:"snat_count6"`
+	SnatSources      *ebpf.Variable `ebpf:"snat_sources"`
+	SourceSets       *ebpf.Variable `ebpf:"source_sets"`
+	TunnelSource4    *ebpf.Variable `ebpf:"tunnel_source4"`
+	TunnelSource6    *ebpf.Variable `ebpf:"tunnel_source6"`
 }
 
 // WeirPrograms contains all programs after they have been loaded into the kernel.

@@ -24,6 +24,12 @@ type Config struct {
 
 	Sources4, Sources6 []Addr // of snat
 
+	DropFragments bool // do not follow them
+
+	// Number and Name translate between reasons and their numbers.
+	Number func(Reason) int
+	Name   func(int) Reason
+
 	// VLANs are the interfaces that tag. Without any, frames with tags are
 	// passed.
 	VLANs map[int]VLAN
@@ -135,6 +141,7 @@ func New(c Config) (*Model, error) {
 	m := &Model{
 		config: c, services: map[endpoint]*Service{}, marks: map[mark]bool{}, reals: map[endpoint]uint32{},
 		Flows: Table{Sets: make([]Set, c.FlowSets), counted: true}, Sources: make([]SourceSet, c.SourceSets),
+		Fragments: new(Fragments),
 	}
 	m.sources = append(append(m.sources, c.Sources4...), c.Sources6...)
 	m.Pairs.Sets = make([]Set, len(m.sources)*setsOfSource)
@@ -211,6 +218,7 @@ func (m *Model) backend(id uint32) *Backend {
 // sources of ours before is not forgotten: nothing reads it.
 func (m *Model) Reset() {
 	m.Flows.reset()
+	m.Fragments.reset()
 	m.Pairs.reset()
 	for _, i := range m.SourcesTouched {
 		m.Sources[i] = SourceSet{}

@@ -17,13 +17,18 @@ func (p *packet) tuple() tuple {
 // hash is NH of UMAC (RFC 4418, 5.2.2) over the 5-tuple's words, finished by
 // splitmix64. Words are the bytes on the wire as this machine reads them.
 func (t tuple) hash(key *[12]uint32) uint64 {
+	return t.hashWith(key, uint32(wire(t.dport))<<16|uint32(wire(t.sport)))
+}
+
+// hashWith has something else for the ports.
+func (t tuple) hashWith(key *[12]uint32, ports uint32) uint64 {
 	var h uint64
 	k := 0
 	add := func(a, b uint32) {
 		h += uint64(a+key[k]) * uint64(b+key[k+1])
 		k += 2
 	}
-	add(uint32(wire(t.dport))<<16|uint32(wire(t.sport)), uint32(t.version)<<8|uint32(t.proto))
+	add(ports, uint32(t.version)<<8|uint32(t.proto))
 	if t.version == 4 {
 		add(word(t.src[12:]), word(t.dst[12:]))
 		return mix(h)

@@ -16,6 +16,7 @@ type Model struct {
 
 	Sources        []SourceSet // whose new flows are limited
 	SourcesTouched []int       // sets looked at since Reset, some more than once
+	Fragments      *Fragments
 
 	config   Config
 	services map[endpoint]*Service
@@ -81,6 +82,9 @@ func (m *Model) Process(in Input) *Result {
 
 func (m *Model) judge() Verdict {
 	p, what := parse(m.result.Frame)
+	if what == fragment && !m.config.DropFragments {
+		return m.fragment(&p)
+	}
 	if what != whole {
 		return m.unbalanced(&p, what)
 	}
@@ -126,19 +130,29 @@ func (m *Model) request(p *packet) Verdict {
 	if m.denied(p.tuple()) {
 		return m.refuse(DropACL)
 	}
-	b := m.hit(p)
+	b, refusal := m.choose(p)
 	if b == nil {
-		var refusal Reason
-		if b, refusal = m.open(p); b == nil {
-			return m.refuse(refusal)
-		}
+		return m.refuse(refusal)
 	}
 	return m.forward(p, b, uint32(p.tuple().hash(&m.config.FlowKey)))
+}
+
+// choose is the backend of a packet by its flow, a known one or a new one, or
+// why there is none.
+func (m *Model) choose(p *packet) (*Backend, Reason) {
+	if b := m.hit(p); b != nil {
+		return b, ""
+	}
+	return m.open(p)
 }
 
 // refuse counts a reason and gives the verdict that its name begins with.
 func (m *Model) refuse(r Reason) Verdict {
 	m.count(r)
+	return r.verdict()
+}
+
+func (r Reason) verdict() Verdict {
 	if r[:len("pass")] == "pass" {
 		return Pass
 	}

@@ -133,16 +133,32 @@ func (p *packet) parseIP6() kind {
 				return malformed
 			}
 			return p.parseTransport()
-		case next == fragmentation:
+		case next == fragmentation && at+fragmentSize > p.length:
+			return malformed
+		case next == fragmentation && isPart(ip[at:]):
 			return fragment
-		case !slices.Contains([]uint8{hopByHop, routing, destinations}, next):
+		case next != fragmentation && !isExtension(next):
 			return otherProtocol
 		case at+2 > p.length:
 			return malformed
 		}
-		next, at = ip[at], at+8*(int(ip[at+1])+1)
+		next, at = ip[at], at+extensionSize(next, ip[at:])
 	}
 	return extensions
+}
+
+func isExtension(next uint8) bool {
+	return slices.Contains([]uint8{hopByHop, routing, destinations}, next)
+}
+
+// isPart: a fragment header may be that of a whole packet (RFC 6946).
+func isPart(header []byte) bool { return be16(header[2:])&0xfff9 != 0 }
+
+func extensionSize(kind uint8, header []byte) int {
+	if kind == fragmentation {
+		return fragmentSize
+	}
+	return 8 * (int(header[1]) + 1)
 }
 
 // parseTransport: the header has to be inside the packet and to state a length

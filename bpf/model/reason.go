@@ -31,4 +31,6 @@ const (
 
 	DropNewFlowsPerSource Reason = "drop new_flows_per_source"
 	DropMaxNewFlows       Reason = "drop max_new_flows"
+
+	DropFragmentOverlap Reason = "drop fragment_overlap"
 )

@@ -87,10 +87,12 @@ func (m *Model) sourceOf(l place, f *Flow) client {
 }
 
 // pairOf is the pair that a packet is addressed to, -1 if it is none of ours.
-func (m *Model) pairOf(p *packet) int {
+func (m *Model) pairOf(p *packet) int { return m.pairAt(p.dst, p.dport) }
+
+func (m *Model) pairAt(addr Addr, port uint16) int {
 	for i, a := range m.sources {
-		if a == p.dst && p.dport >= firstPort {
-			return i*portsOfSource + int(p.dport) - firstPort
+		if a == addr && port >= firstPort {
+			return i*portsOfSource + int(port) - firstPort
 		}
 	}
 	return -1

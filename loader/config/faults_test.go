@@ -13,7 +13,7 @@ const (
 	noPort   = head + "pools:\n- name: web\n  backends: [{address: 10.0.0.1}]\n"
 	onWeb    = "services:\n- {name: a, vip: 192.0.2.1:80, forward: nat, pool: web}\n"
 	keysOf5  = "name, vip, forward, pool, acl, new_flows_per_source, max_new_flows"
-	topKeys  = "interfaces, xdp_mode, pin_dir, socket, state_dir, seed, events, limits, timeouts, tunnel, snat, acl, pools, services, http"
+	topKeys  = "interfaces, xdp_mode, pin_dir, socket, state_dir, seed, events, limits, timeouts, tunnel, snat, fragments, acl, pools, services, http"
 	vipLike  = "; write it like 192.0.2.1:80/tcp or [2001:db8::1]:*/udp"
 	endpoint = " is not ADDRESS:PORT or ADDRESS, such as 10.0.0.11:8080 or [2001:db8::11]:8080"
 	nameRule = " is not 1 to 63 of the characters A-Z a-z 0-9 . _ -"
@@ -73,6 +73,7 @@ var faultCases = []struct {
 	{"empty interface", "interfaces: ['']\n", []string{`1: interfaces[0]: "" is not a network interface: 1 to 15 bytes without /, : and blanks`}},
 	{"long interface", "interfaces: [abcdefghijklmnop]\n", []string{`1: interfaces[0]: "abcdefghijklmnop" is not a network interface: 1 to 15 bytes without /, : and blanks`}},
 	{"interface twice", "interfaces:\n- a\n- b\n- a\n", []string{"4: interfaces[2]: a is already at interfaces[0]"}},
+	{"fragments", head + "fragments: dorp\n", []string{`2: fragments: "dorp" is not follow or drop`}},
 	{"mode", head + "xdp_mode: Native\n", []string{`2: xdp_mode: "Native" is not auto, native or generic`}},
 	{"relative paths", head + "pin_dir: a\nsocket: b\nstate_dir: ''\n", []string{
 		`2: pin_dir: "a" is not an absolute path`, `3: socket: "b" is not an absolute path`, `4: state_dir: "" is not an absolute path`}},

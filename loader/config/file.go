@@ -22,6 +22,7 @@ type file struct {
 	Timeouts   timeouts  `mapstructure:"timeouts"`
 	Tunnel     tunnel    `mapstructure:"tunnel"`
 	SNAT       snat      `mapstructure:"snat"`
+	Fragments  string    `mapstructure:"fragments"`
 	ACL        *acl      `mapstructure:"acl"`
 	Pools      []pool    `mapstructure:"pools"`
 	Services   []service `mapstructure:"services"`
@@ -236,6 +237,7 @@ func setDefaults(v *viper.Viper) {
 		"timeouts.established": 15 * time.Minute,
 		"timeouts.closing":     60 * time.Second,
 		"timeouts.udp":         60 * time.Second,
+		"fragments":            followFragments,
 		"tunnel.gue_port":      6080,
 		"tunnel.source4":       "172.16.0.0/16",
 		"tunnel.source6":       "100::/64",

@@ -39,7 +39,22 @@ func settings(r *report, f file) lb.Config {
 		Timeouts:    readTimeouts(r, f.Timeouts),
 		Tunnel:      readTunnel(r, f.Tunnel),
 		SNAT:        readSNAT(r, f.SNAT),
+
+		DropFragments: readFragments(r, f.Fragments),
 	}
+}
+
+// Values of the key fragments.
+const (
+	followFragments = "follow"
+	dropFragments   = "drop"
+)
+
+func readFragments(r *report, text string) (drop bool) {
+	if text != followFragments && text != dropFragments {
+		r.field(top.key("fragments"), "%s is not %s or %s", quote(text), followFragments, dropFragments)
+	}
+	return text == dropFragments
 }
 
 func readTunnel(r *report, t tunnel) lb.Tunnel {

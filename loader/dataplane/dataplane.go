@@ -191,7 +191,7 @@ func (d *DataPlane) Configure(c lb.Config) error {
 		d.config = old
 		return errors.Join(err, d.attachAll())
 	}
-	if c.Seed != old.Seed || c.Timeouts != old.Timeouts || c.Tunnel != old.Tunnel {
+	if c.Seed != old.Seed || c.Timeouts != old.Timeouts || c.Tunnel != old.Tunnel || c.DropFragments != old.DropFragments {
 		if err := d.replaceProgram(d.features, c); err != nil {
 			d.config = old
 			return errors.Join(err, d.detachOthers())

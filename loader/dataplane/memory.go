@@ -27,6 +27,7 @@ type memory struct {
 	drops    []bpf.WeirServiceDrops
 	sources  []bpf.WeirFlowSet
 	ceilings []uint64
+	frags    []bpf.WeirFlowSet
 }
 
 // mapMemory stops at the first map that does not fit into memory.
@@ -45,6 +46,7 @@ func mapMemory(m *bpf.WeirMaps) (memory, error) {
 		func() error { return mapArray(&mem, m.Drops, &mem.drops) },
 		func() error { return mapArray(&mem, m.Sources, &mem.sources) },
 		func() error { return mapArray(&mem, m.Ceilings, &mem.ceilings) },
+		func() error { return mapArray(&mem, m.Fragments, &mem.frags) },
 	} {
 		if err := step(); err != nil {
 			return mem, errors.Join(err, mem.unmap())

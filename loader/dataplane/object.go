@@ -21,6 +21,8 @@ const (
 	arenaLine   = 16 // ARENA_LINE
 	filterWords = 65536 / 64
 	activeCount = 8 // bytes of one count of active flows
+
+	fragmentSets = 8192 // FRAGMENT_SETS
 )
 
 // spec is the collection with the maps sized by the limits.
@@ -45,6 +47,7 @@ func (d *DataPlane) spec() (*ebpf.CollectionSpec, error) {
 		bpf.WeirMapStats:       (l.Backends + 1) * uint32(cpus),
 		bpf.WeirMapArena:       l.TableEntries/arenaLine + 1,
 		bpf.WeirMapRealFilter:  filterWords,
+		bpf.WeirMapFragments:   fragmentSets,
 		bpf.WeirMapEvents:      uint32(cpus),
 		bpf.WeirMapAcl:         aclEntries,
 		bpf.WeirMapCeilings:    l.Services + 1,
@@ -215,6 +218,8 @@ func (d *DataPlane) loadProgram(f features, c lb.Config) (*bpf.WeirObjects, erro
 		bpf.WeirVarSnatCount6:    uint32(len(c.SNAT.Source6)),
 		bpf.WeirVarClockShift:    d.opts.ClockShift,
 		bpf.WeirVarIdleLimit:     idleLimits(c.Timeouts, d.opts.ClockShift),
+
+		bpf.WeirVarFeatureFragments: !c.DropFragments,
 	} {
 		if err := spec.Variables[name].Set(value); err != nil {
 			return nil, fmt.Errorf("set variable %s: %w", name, err)

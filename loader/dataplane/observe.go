@@ -35,6 +35,7 @@ var reasonNames = [...]string{
 	bpf.WeirReasonDROP_ACL:            "acl",
 	bpf.WeirReasonDROP_INTERNAL:       "internal",
 
+	bpf.WeirReasonDROP_FRAGMENT_OVERLAP:     "fragment_overlap",
 	bpf.WeirReasonDROP_NEW_FLOWS_PER_SOURCE: "new_flows_per_source",
 	bpf.WeirReasonDROP_MAX_NEW_FLOWS:        "max_new_flows",
 

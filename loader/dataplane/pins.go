@@ -181,6 +181,7 @@ func mapSlots(m *bpf.WeirMaps) map[string]**ebpf.Map {
 		bpf.WeirMapDrops:       &m.Drops,
 		bpf.WeirMapEvents:      &m.Events,
 		bpf.WeirMapFlows:       &m.Flows,
+		bpf.WeirMapFragments:   &m.Fragments,
 		bpf.WeirMapMeta:        &m.Meta,
 		bpf.WeirMapQuicIds:     &m.QuicIds,
 		bpf.WeirMapRealFilter:  &m.RealFilter,

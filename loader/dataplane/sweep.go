@@ -46,6 +46,7 @@ func (d *DataPlane) Sweep() (lb.FlowUse, error) {
 		Expired: found.expired,
 	}
 	use.SNATSlots, use.SNATUsed = d.scanSNAT(found.refs)
+	d.scanFragments(found.refs)
 	for state, n := range found.states {
 		if n > 0 {
 			use.ByState[stateNames[state]] = n

@@ -23,9 +23,14 @@ type Config struct {
 	Tunnel      Tunnel
 	SNAT        SNATSources
 	ACL         *ACL // of all services; nil: none
-	Pools       []Pool
-	Services    []Service
-	HTTP        HTTP
+
+	// DropFragments drops those to VIPs instead of following the first of each
+	// packet.
+	DropFragments bool
+
+	Pools    []Pool
+	Services []Service
+	HTTP     HTTP
 }
 
 // SNATSources names the addresses that snat services take their sources from. Each

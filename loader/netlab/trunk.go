@@ -18,6 +18,12 @@ const (
 	backendVLAN = NIC + ".20.5" // two tags
 )
 
+// A trunk has room for two tags: a veth counts those that XDP sends.
+const (
+	vlanMTU  = 1500
+	trunkMTU = vlanMTU + 2*4
+)
+
 // VLAN makes an interface that tags on top of another of the namespace, and
 // brings it up. A nil MAC address is that of the other. Where the kernel has no
 // VLANs the error is ErrNoKernelSupport.
@@ -28,7 +34,7 @@ func (n *NS) VLAN(on, name string, tag lb.Tag, mac net.HardwareAddr) error {
 			return err
 		}
 		attrs := netlink.NewLinkAttrs()
-		attrs.Name, attrs.ParentIndex, attrs.HardwareAddr = name, parent.Attrs().Index, mac
+		attrs.Name, attrs.ParentIndex, attrs.HardwareAddr, attrs.MTU = name, parent.Attrs().Index, mac, vlanMTU
 		link := &netlink.Vlan{LinkAttrs: attrs, VlanId: int(tag.ID), VlanProtocol: netlink.VlanProtocol(tag.Kind)}
 		if err := netlink.LinkAdd(link); err != nil {
 			return err
@@ -62,6 +68,8 @@ func (t *Topology) plugTrunk(ns *NS, port string, number int) error {
 	outer, inner := lb.Tag{Kind: unix.ETH_P_8021AD, ID: 20}, lb.Tag{Kind: unix.ETH_P_8021Q, ID: 5}
 	for _, step := range []func() error{
 		func() error { return t.wire(ns, port, number) },
+		func() error { return ns.setMTU(NIC, trunkMTU) },
+		func() error { return t.Switch.setMTU(port, trunkMTU) },
 		func() error { return t.Switch.TagsInFrames(port) },
 		func() error { return ns.VLAN(NIC, clientVLAN, one, mac(trunkSide, 1)) },
 		func() error { return ns.VLAN(NIC, outerVLAN, outer, nil) },
@@ -75,6 +83,20 @@ func (t *Topology) plugTrunk(ns *NS, port string, number int) error {
 		if err := step(); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+func (n *NS) setMTU(iface string, mtu int) error {
+	err := n.Do(func() error {
+		link, err := netlink.LinkByName(iface)
+		if err != nil {
+			return err
+		}
+		return netlink.LinkSetMTU(link, mtu)
+	})
+	if err != nil {
+		return fmt.Errorf("setting the MTU of %s/%s to %d: %w", n.Name, iface, mtu, err)
 	}
 	return nil
 }

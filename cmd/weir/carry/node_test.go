@@ -26,7 +26,7 @@ const (
 	echoPort = 7
 )
 
-const readyWithin = 20 * time.Second
+const readyWithin = time.Minute
 
 // node is a balancer: a host for `weir run`.
 type node struct {

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The fragment table: where the first fragment of a packet went, by source,
+ * destination, protocol and identification. Sets of eight words, as in flow.h:
+ *
+ *   63      32 31      11 10     3 2     0
+ *   |   tag   |  value   |  time  | kind |
+ *
+ * It is apart from the flow table, so that a flood of fragments pushes out
+ * nothing but other fragments' words. */
+#pragma once
+
+#define FRAGMENT_VALUE_SHIFT 11
+#define FRAGMENT_VALUE_MASK 0x1fffff
+#define FRAGMENT_TIME_SHIFT 3
+#define FRAGMENT_TIME_MASK 0xff
+#define FRAGMENT_KIND_MASK 7
+
+/* In units of the flow clock: 17 to 21 s; RFC 791, 3.2 waits for 15 s. */
+#define FRAGMENT_AGE 4
+
+struct fragment {
+	__u32 id;
+	__u32 offset; /* bytes */
+};
+
+static __always_inline __u64 fragment_word(__u32 tag, __u32 now, __u32 kind, __u32 value)
+{
+	return (__u64)tag << 32 | (__u64)value << FRAGMENT_VALUE_SHIFT |
+	       (now & FRAGMENT_TIME_MASK) << FRAGMENT_TIME_SHIFT | kind;
+}
+
+static __always_inline __u32 fragment_value(__u64 word)
+{
+	return word >> FRAGMENT_VALUE_SHIFT & FRAGMENT_VALUE_MASK;
+}
+
+static __always_inline __u32 fragment_kind(__u64 word)
+{
+	return word & FRAGMENT_KIND_MASK;
+}
+
+/* A word that another CPU stamped may be one unit ahead. */
+static __always_inline bool fragment_expired(__u64 word, __u32 now)
+{
+	__u32 age = (now + 1 - (__u32)(word >> FRAGMENT_TIME_SHIFT)) & FRAGMENT_TIME_MASK;
+
+	return age > FRAGMENT_AGE + 1;
+}
+
+static __always_inline __u64 fragment_hash(const struct packet *p, __u32 id)
+{
+	if (p->version == 4)
+		return hash_tuple(flow_key, 4, p->proto, id, &p->ip4->saddr, &p->ip4->daddr);
+	return hash_tuple(flow_key, 6, p->proto, id, p->ip6->saddr.in6_u.u6_addr32,
+			  p->ip6->daddr.in6_u.u6_addr32);
+}
+
+static __always_inline __u32 fragment_tag(__u64 hash)
+{
+	return hash & 0xffffffff ? hash : 1;
+}
+
+static __always_inline struct flow_set *fragment_set(__u64 hash)
+{
+	__u32 index = (hash >> 32) * FRAGMENT_SETS >> 32;
+
+	return bpf_map_lookup_elem(&fragments, &index);
+}
+
+/* The word of a packet, 0 if there is none. Two CPUs may have stored different
+ * ones at the same time: that counts as broken. */
+__noinline __u64 fragment_find(__u64 hash)
+{
+	const __u64 same = ~((__u64)FRAGMENT_TIME_MASK << FRAGMENT_TIME_SHIFT);
+	struct flow_set *set = fragment_set(hash);
+	__u32 tag = fragment_tag(hash), now = flow_clock();
+	__u64 found = 0;
+
+	if (!set)
+		return 0;
+	for (__u32 i = 0; i < FLOW_SLOTS; i++) {
+		__u64 word = load_once(set->word[i]);
+
+		if (word >> 32 != tag || !fragment_kind(word) || fragment_expired(word, now))
+			continue;
+		if (found && (found ^ word) & same)
+			return fragment_word(tag, now, FRAGMENT_BROKEN, 0);
+		found = word;
+	}
+	return found;
+}
+
+/* Stores a word in a free slot or, if there is none, in any: with the newest
+ * word there a packet whose fragments come soon after each other has the best
+ * chance, whoever floods. */
+__noinline int fragment_note(__u64 hash, __u32 kind, __u32 value)
+{
+	struct flow_set *set = fragment_set(hash);
+	__u32 tag = fragment_tag(hash), now = flow_clock();
+
+	if (!set)
+		return 0;
+	for (int tries = 0; tries < FLOW_TRIES; tries++) {
+		__u32 slot = tag & FLOW_SLOT_MASK;
+		__u64 old;
+
+		for (__u32 i = 0; i < FLOW_SLOTS; i++) {
+			__u64 word = load_once(set->word[i]);
+
+			if (!fragment_kind(word) || fragment_expired(word, now))
+				slot = i;
+		}
+		old = load_once(set->word[slot & FLOW_SLOT_MASK]);
+		if (flow_swap(set, slot, old, fragment_word(tag, now, kind, value)))
+			return 1;
+	}
+	return 0;
+}
+
+/* From now on no fragment of the packet goes anywhere. */
+__noinline int fragment_break(__u64 hash)
+{
+	struct flow_set *set = fragment_set(hash);
+	__u32 tag = fragment_tag(hash);
+
+	if (!set)
+		return 0;
+	for (__u32 i = 0; i < FLOW_SLOTS; i++) {
+		__u64 word = load_once(set->word[i]);
+
+		if (word >> 32 == tag && fragment_kind(word))
+			flow_swap(set, i, word, word | FRAGMENT_KIND_MASK);
+	}
+	return 0;
+}
+
+/* RFC 8200, 4.5. Extension headers behind the fragment header are not followed:
+ * later fragments do not show them. */
+static __always_inline enum parsed parse_fragment6(struct packet *p, void *end, __u32 *at,
+						   struct fragment *f)
+{
+	struct fragment_header6 *header;
+	__u8 next = p->ip6->nexthdr;
+
+	*at = sizeof(*p->ip6);
+#pragma unroll
+	for (int i = 0; i <= EXTENSIONS_MAX; i++) {
+		header = p->l3 + *at;
+		if ((void *)(header + 1) > end || *at + sizeof(*header) > p->l3_length)
+			return PARSED_MALFORMED;
+		if (next == IPPROTO_FRAGMENT && fragments6(header)) {
+			*at += sizeof(*header);
+			f->id = header->id;
+			f->offset = bpf_ntohs(header->offset) & ~7;
+			p->proto = header->next;
+			return PARSED;
+		}
+		if (next != IPPROTO_FRAGMENT && !is_extension(next))
+			return PARSED_OTHER;
+		*at += next == IPPROTO_FRAGMENT ? 8 : 8 * (header->length + 1);
+		next = header->next;
+	}
+	return PARSED_EXTENSIONS;
+}
+
+static __always_inline enum parsed parse_fragment4(struct packet *p, __u32 *at, struct fragment *f)
+{
+	*at = p->ip4->ihl * 4;
+	f->id = p->ip4->id;
+	f->offset = (bpf_ntohs(p->ip4->frag_off) & IP_OFFSET_MASK) * 8;
+	p->proto = p->ip4->protocol;
+	return PARSED;
+}
+
+#define PACKET_MAX 0xffff
+
+/* Of a frame that parse() found to be a fragment. The first has all of its
+ * TCP or UDP header (RFC 7112; RFC 3128), but not all that UDP's length states. */
+static __always_inline enum parsed parse_fragment(struct xdp_md *ctx, struct packet *p,
+						  struct fragment *f)
+{
+	void *end = (void *)(long)ctx->data_end;
+	enum parsed what = parse(ctx, p);
+	__u32 at = 0;
+
+	if (what != PARSED_FRAGMENT)
+		return what == PARSED ? PARSED_OTHER : what;
+	what = p->version == 4 ? parse_fragment4(p, &at, f) : parse_fragment6(p, end, &at, f);
+	if (what != PARSED)
+		return what;
+	if (is_extension(p->proto) || p->proto == IPPROTO_FRAGMENT) {
+		p->proto = 0;
+		return PARSED_EXTENSIONS;
+	}
+	if (!balanced(p->proto))
+		return PARSED_OTHER;
+	if (at > p->l3_length || f->offset + p->l3_length - at > PACKET_MAX)
+		return PARSED_MALFORMED;
+	p->l4 = p->l3 + at;
+	p->icmp = false;
+	p->udp = false;
+	p->tcp_flags = 0;
+	if (f->offset)
+		return PARSED;
+	if (p->proto == IPPROTO_TCP)
+		return parse_tcp(p, end, p->l3_length - at);
+	return parse_udp_part(p, end, p->l3_length - at);
+}
+
+/* RFC 1858, RFC 3128: what would write over the first fragment's TCP header. */
+static __always_inline bool fragment_overlaps(const struct packet *p, const struct fragment *f)
+{
+	return p->proto == IPPROTO_TCP && f->offset && f->offset < sizeof(struct tcphdr);
+}
