@@ -1,0 +1,101 @@
+package cache
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+
+	"weir/l7/exchange"
+)
+
+// selecting is a field of the request that chose an answer (RFC 9111, 4.1).
+type selecting struct {
+	name    string // lower case
+	value   string // of all its lines, normalised
+	present bool
+}
+
+func variesOnAll(h *exchange.Header) bool {
+	for name := range varyNames(h) {
+		if string(name) == "*" {
+			return true
+		}
+	}
+	return false
+}
+
+// varyNames are the members of Vary.
+func varyNames(h *exchange.Header) func(yield func([]byte) bool) {
+	return func(yield func([]byte) bool) {
+		for value := range h.Values("Vary") {
+			for name := range bytes.SplitSeq(value, []byte(",")) {
+				if name = bytes.Trim(name, " \t"); len(name) > 0 && !yield(name) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// selectBy notes what of a request chose an answer, by the answer's Vary.
+func selectBy(request, response *exchange.Header) []selecting {
+	var all []selecting
+	for name := range varyNames(response) {
+		lower := strings.ToLower(string(name))
+		if slices.ContainsFunc(all, func(s selecting) bool { return s.name == lower }) {
+			continue
+		}
+		s := selecting{name: lower}
+		var b []byte
+		b, s.present = appendNormal(nil, request, lower)
+		s.value = string(b)
+		all = append(all, s)
+	}
+	return all
+}
+
+// appendNormal appends the value of all lines of a field as one list, without
+// the white space that may be around its commas.
+func appendNormal(b []byte, h *exchange.Header, name string) (_ []byte, present bool) {
+	for value := range h.Values(name) {
+		if present {
+			b = append(b, ',')
+		}
+		present = true
+		quoted := false
+		for i := 0; i < len(value); i++ {
+			c := value[i]
+			switch {
+			case c == '"':
+				quoted = !quoted
+			case c == '\\' && quoted && i+1 < len(value):
+				b = append(b, c)
+				i++
+				c = value[i]
+			case (c == ' ' || c == '\t') && !quoted && besideComma(value, i):
+				continue
+			}
+			b = append(b, c)
+		}
+	}
+	return b, present
+}
+
+// besideComma reports whether the white space at i touches a comma or an end.
+func besideComma(value []byte, i int) bool {
+	before, after := i, i
+	for before > 0 && (value[before-1] == ' ' || value[before-1] == '\t') {
+		before--
+	}
+	for after < len(value) && (value[after] == ' ' || value[after] == '\t') {
+		after++
+	}
+	return before == 0 || after == len(value) || value[before-1] == ',' || value[after] == ','
+}
+
+// matches reports whether a request has the same value.
+func (s *selecting) matches(h *exchange.Header) bool {
+	var buf [128]byte // longer values cost an allocation
+	value, present := appendNormal(buf[:0], h, s.name)
+	return present == s.present && string(value) == s.value
+}
