@@ -226,6 +226,14 @@ func (r *fillReader) WriteTo(w io.Writer) (written int64, err error) {
 	}
 }
 
+// Prompt implements exchange.Prompt.
+func (r *fillReader) Prompt() bool {
+	f := r.fill
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.done || r.at == r.end || r.closed || f.base+int64(len(f.buf)) > r.at
+}
+
 // Close implements io.Closer. Without readers the rest is read in the
 // background, if it may be stored.
 func (r *fillReader) Close() error {

@@ -148,6 +148,19 @@ func (b *body) all(whole []byte) ([]byte, error) {
 	return b.out.Bytes(), nil
 }
 
+// Prompt implements exchange.Prompt.
+func (b *body) Prompt() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.out.Len() > 0 || b.err != nil {
+		return true
+	}
+	if p, ok := b.source.(exchange.Prompt); ok {
+		return p.Prompt()
+	}
+	return !b.eager && !b.events // of a known length: at hand
+}
+
 // Trailer implements exchange.Trailered.
 func (b *body) Trailer() *exchange.Header {
 	if t, ok := b.source.(exchange.Trailered); ok {

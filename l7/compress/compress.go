@@ -212,7 +212,7 @@ func (f *Filter) compress(r *exchange.Response, c coding.Coding) {
 		b.events = true
 	}
 	r.Body = b
-	if whole, ok := source.(interface{ Rest() []byte }); ok && known {
+	if whole, ok := source.(exchange.Whole); ok && known {
 		if all, err := b.all(whole.Rest()); err == nil {
 			r.SetBytes(all)
 		}

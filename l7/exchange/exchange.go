@@ -39,7 +39,7 @@ const Unknown = -1
 // reads at a time; Close may come from another and ends a Read under way.
 //
 // A body may also implement io.WriterTo, where it knows a cheaper way (splice,
-// prebuilt bytes), Prompt and Trailered.
+// prebuilt bytes), Whole, Prompt and Trailered.
 type Body interface {
 	io.Reader
 	io.Closer
@@ -50,6 +50,12 @@ type Body interface {
 type Trailered interface {
 	Body
 	Trailer() *Header
+}
+
+// Whole is a Body that is in memory, as Bytes is. Rest is what was not read yet.
+type Whole interface {
+	Body
+	Rest() []byte
 }
 
 // Prompt is a Body that knows whether the next Read would return at once. What

@@ -95,7 +95,7 @@ func (s *stream) respond() {
 		s.relay(a.Tunnel)
 		return
 	}
-	whole, small := a.Body.(*exchange.Bytes)
+	whole, small := a.Body.(exchange.Whole)
 	c := s.c
 	c.mu.Lock()
 	c.awaitRoom()

@@ -120,6 +120,14 @@ func (m *byteranges) Read(p []byte) (int, error) {
 	}
 }
 
+// Prompt implements exchange.Prompt.
+func (m *byteranges) Prompt() bool {
+	if p, ok := m.body.(exchange.Prompt); ok && len(m.head) == 0 {
+		return p.Prompt()
+	}
+	return true
+}
+
 // advance goes to the next part, or to the end after the last.
 func (m *byteranges) advance() (err error) {
 	switch {

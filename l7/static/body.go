@@ -11,6 +11,7 @@ import (
 
 	"weir/l7/exchange"
 	"weir/l7/ranges"
+	"weir/l7/stream"
 )
 
 // part is the body of a part of a file, which stays open for it.
@@ -52,28 +53,25 @@ func (b *body) Read(p []byte) (int, error) {
 type onlyReader struct{ io.Reader }
 
 // chunk is how much one sendfile(2) is asked for, bytes: what a socket takes
-// at once is less.
-const chunk = 4 << 20
+// at once is less, and each has the time that writes have.
+const chunk = 1 << 20
 
 // WriteTo implements io.WriterTo: to a socket with sendfile(2).
-func (b *body) WriteTo(w io.Writer) (int64, error) {
-	conn, ok := w.(syscall.Conn)
-	if !ok {
+func (b *body) WriteTo(w io.Writer) (written int64, err error) {
+	conn, ok := w.(*stream.Conn)
+	if !ok || conn.TCP() == nil {
 		return io.Copy(w, onlyReader{b})
 	}
-	raw, err := conn.SyscallConn()
+	to, err := conn.TCP().SyscallConn()
 	if err != nil {
 		return 0, err
 	}
-	source, err := b.file.of.SyscallConn()
+	from, err := b.file.of.SyscallConn()
 	if err != nil {
 		return 0, err
 	}
-	return b.sendfile(raw, source)
-}
-
-func (b *body) sendfile(to, from syscall.RawConn) (written int64, err error) {
 	for b.rest > 0 {
+		conn.WriteOn()
 		n, err := b.sendSome(to, from)
 		if n <= 0 {
 			return written, cmp.Or(err, io.ErrUnexpectedEOF)

@@ -17,6 +17,7 @@ import (
 	"weir/l7/coding"
 	"weir/l7/exchange"
 	"weir/l7/internal/race"
+	"weir/l7/stream"
 	"weir/l7/validator"
 )
 
@@ -357,7 +358,7 @@ func TestSendfile(t *testing.T) {
 		s.Serve(x)
 		var sent sync.WaitGroup
 		sent.Go(func() {
-			n, err := x.Response.Body.(io.WriterTo).WriteTo(server)
+			n, err := x.Response.Body.(io.WriterTo).WriteTo(stream.New(server))
 			if n != int64(len(want)) || err != nil {
 				t.Errorf("sent %d of %d: %v", n, len(want), err)
 			}
@@ -404,7 +405,8 @@ func TestTruncatedFileIsAnError(t *testing.T) {
 		}
 		to := io.Discard
 		if socket {
-			to, _ = tcpPair(t)
+			conn, _ := tcpPair(t)
+			to = stream.New(conn)
 		}
 		if n, err := x.Response.Body.(io.WriterTo).WriteTo(to); n != 10 || err != io.ErrUnexpectedEOF {
 			t.Errorf("sent %d, %v", n, err)

@@ -6,10 +6,14 @@ import "time"
 // one moves a timer of the runtime, which costs more than all other book-keeping
 // of a request; so it is set a quarter late and kept as long as it is no less
 // than what is asked for.
-type deadline struct{ at time.Time }
+type deadline struct {
+	at     time.Time
+	within time.Duration // as it was asked for
+}
 
 // renew reports whether the deadline has to be set anew, to d.at.
 func (d *deadline) renew(now time.Time, within time.Duration) bool {
+	d.within = within
 	if within <= 0 {
 		set := !d.at.IsZero()
 		d.at = time.Time{}
@@ -39,6 +43,10 @@ func (c *Conn) WriteWithin(now time.Time, within time.Duration) {
 		c.stayStopped()
 	}
 }
+
+// WriteOn renews the deadline of WriteWithin: for what is written in steps that
+// each have its time.
+func (c *Conn) WriteOn() { c.WriteWithin(time.Now(), c.writeBy.within) }
 
 // ReadBy sets the deadline of reads exactly.
 func (c *Conn) ReadBy(at time.Time) {

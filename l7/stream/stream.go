@@ -169,8 +169,22 @@ func (c *Conn) tryAsk(fd uintptr) bool {
 	return false
 }
 
-// Write implements net.Conn.
-func (c *Conn) Write(p []byte) (int, error) {
+// Write implements net.Conn. Each 256 KiB have the time of WriteWithin.
+func (c *Conn) Write(p []byte) (written int, err error) {
+	for len(p)-written > spliceStep && err == nil {
+		var n int
+		n, err = c.write(p[written : written+spliceStep])
+		written += n
+		c.WriteOn()
+	}
+	if err != nil {
+		return written, err
+	}
+	n, err := c.write(p[written:])
+	return written + n, err
+}
+
+func (c *Conn) write(p []byte) (int, error) {
 	if c.raw == nil || len(p) == 0 {
 		return c.Conn.Write(p)
 	}
