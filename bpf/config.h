@@ -50,3 +50,7 @@ const volatile __u16 idle_limit[FLOW_STATES] = { 0, 210, 7, 210, 14, 14, 1, 0 };
 /* Changed while running. Bit n: send events of kind n. */
 volatile __u32 events_on;
 volatile __u32 event_sample = 1;
+
+/* Likewise. The wants are changed while capture_on is 0. */
+volatile __u32 capture_on;
+volatile struct capture_filter capture_want;

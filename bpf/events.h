@@ -48,6 +48,7 @@ static __always_inline int settle(const struct packet *p, int verdict, __u32 id)
 {
 	__u32 reason = ~verdict;
 
+	capture_backend(id);
 	if (verdict >= 0)
 		return verdict;
 	count_reason(reason);

@@ -14,6 +14,7 @@ static __always_inline int transmit(const struct packet *p, __u32 ifindex)
 		ifindex = vlan_below(ifindex);
 	if (ifindex == p->ctx->ingress_ifindex)
 		return XDP_TX;
+	capture_interface(ifindex);
 	return bpf_redirect(ifindex, 0) == XDP_REDIRECT ? XDP_REDIRECT : lost();
 }
 

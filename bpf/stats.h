@@ -7,6 +7,7 @@ static __always_inline void count_reason(__u32 reason)
 
 	if (n)
 		*n += 1;
+	capture_reason(reason);
 }
 
 /* A row of its own for each CPU: plain additions are exact, as nothing

@@ -244,6 +244,31 @@ struct event {
 	__u32 sampled; /* stands for this many */
 };
 
+/* A packet that is captured. The frame as it came in follows, and then, unless
+ * out_length is 0, as it left. */
+struct captured {
+	__u64 time; /* CLOCK_MONOTONIC, ns */
+	__u32 length;     /* of the frame as it came in, bytes */
+	__u32 copied;     /* how many of them follow */
+	__u32 out_length; /* as it left or was handed on; 0: it did not, or is the same */
+	__u32 out_copied;
+	__u32 ifindex;
+	__u32 out_ifindex;
+	__u32 backend; /* id, 0: none */
+	__u32 skipped; /* packets that should have come before it, over the budget */
+	__u32 verdict; /* enum xdp_action */
+	__u32 reason;  /* enum reason, 63: none */
+};
+
+/* What is captured. */
+struct capture_filter {
+	__u64 reasons; /* bit n: with reason n; 63: without */
+	__u32 snaplen; /* bytes of a frame at most */
+	__u32 service; /* index, 0: all */
+	__u32 backend; /* id, 0: all */
+	__u32 pad;
+};
+
 /* What makes pinned maps mean the same after a restart. */
 struct node {
 	__u32 layout;
@@ -255,6 +280,7 @@ struct node {
 
 /* Types that no map holds reach the object's type information through these. */
 const struct event *emit_event __attribute__((unused));
+const struct captured *emit_captured __attribute__((unused));
 const enum reason *emit_reason __attribute__((unused));
 const enum event_kind *emit_event_kind __attribute__((unused));
 const enum flow_state *emit_flow_state __attribute__((unused));

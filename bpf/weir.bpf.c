@@ -19,6 +19,7 @@
 #include "maps.h"
 #include "parse.h"
 #include "hash.h"
+#include "capture.h"
 #include "stats.h"
 #include "events.h"
 #include "flow.h"
@@ -210,14 +211,26 @@ static __always_inline int judge(struct xdp_md *ctx)
 	return verdict == ASK_REQUEST ? request(ctx, 1) : verdict;
 }
 
-SEC("xdp")
-int weir(struct xdp_md *ctx)
+static __always_inline int judge_frame(struct xdp_md *ctx)
 {
 	if (!feature_vlan)
 		return judge(ctx);
 	if (!vlan_untag(ctx))
 		return lost();
 	return vlan_retag(ctx, judge(ctx));
+}
+
+SEC("xdp")
+int weir(struct xdp_md *ctx)
+{
+	int verdict;
+
+	if (!capture_on)
+		return judge_frame(ctx);
+	capture_begin(ctx);
+	verdict = judge_frame(ctx);
+	capture_end(ctx, verdict);
+	return verdict;
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

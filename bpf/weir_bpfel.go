@@ -73,6 +73,39 @@ type WeirBackendStats struct {
 	Pad          [2]uint64
 }
 
+type WeirCaptureBuffer struct {
+	_       structs.HostLayout
+	Head    WeirCaptured
+	Frame   [9216]uint8
+	Window  uint64
+	Used    uint32
+	Skipped uint32
+}
+
+type WeirCaptureFilter struct {
+	_       structs.HostLayout
+	Reasons uint64
+	Snaplen uint32
+	Service uint32
+	Backend uint32
+	Pad     uint32
+}
+
+type WeirCaptured struct {
+	_          structs.HostLayout
+	Time       uint64
+	Length     uint32
+	Copied     uint32
+	OutLength  uint32
+	OutCopied  uint32
+	Ifindex    uint32
+	OutIfindex uint32
+	Backend    uint32
+	Skipped    uint32
+	Verdict    uint32
+	Reason     uint32
+}
+
 type WeirEvent struct {
 	_       structs.HostLayout
 	Time    uint64
@@ -315,6 +348,8 @@ const (
 	WeirMapAnswers          = "answers"
 	WeirMapArena            = "arena"
 	WeirMapBackends         = "backends"
+	WeirMapCaptureBuffers   = "capture_buffers"
+	WeirMapCaptures         = "captures"
 	WeirMapCeilings         = "ceilings"
 	WeirMapCursors          = "cursors"
 	WeirMapDrops            = "drops"
@@ -337,7 +372,10 @@ const (
 	WeirMapVlans            = "vlans"
 	WeirProgWeir            = "weir"
 	WeirVarBackendIds       = "backend_ids"
+	WeirVarCaptureOn        = "capture_on"
+	WeirVarCaptureWant      = "capture_want"
 	WeirVarClockShift       = "clock_shift"
+	WeirVarEmitCaptured     = "emit_captured"
 	WeirVarEmitEvent        = "emit_event"
 	WeirVarEmitEventKind    = "emit_event_kind"
 	WeirVarEmitFlowState    = "emit_flow_state"
@@ -419,32 +457,34 @@ type WeirProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type WeirMapSpecs struct {
-	Acl         *ebpf.MapSpec `ebpf:"acl"`
-	AclLists    *ebpf.MapSpec `ebpf:"acl_lists"`
-	Active      *ebpf.MapSpec `ebpf:"active"`
-	Answers     *ebpf.MapSpec `ebpf:"answers"`
-	Arena       *ebpf.MapSpec `ebpf:"arena"`
-	Backends    *ebpf.MapSpec `ebpf:"backends"`
-	Ceilings    *ebpf.MapSpec `ebpf:"ceilings"`
-	Cursors     *ebpf.MapSpec `ebpf:"cursors"`
-	Drops       *ebpf.MapSpec `ebpf:"drops"`
-	Events      *ebpf.MapSpec `ebpf:"events"`
-	Flows       *ebpf.MapSpec `ebpf:"flows"`
-	Fragments   *ebpf.MapSpec `ebpf:"fragments"`
-	Meta        *ebpf.MapSpec `ebpf:"meta"`
-	QuicIds     *ebpf.MapSpec `ebpf:"quic_ids"`
-	RealFilter  *ebpf.MapSpec `ebpf:"real_filter"`
-	Reals       *ebpf.MapSpec `ebpf:"reals"`
-	Reasons     *ebpf.MapSpec `ebpf:"reasons"`
-	Scratches   *ebpf.MapSpec `ebpf:"scratches"`
-	Services    *ebpf.MapSpec `ebpf:"services"`
-	SnatClients *ebpf.MapSpec `ebpf:"snat_clients"`
-	SnatFlows   *ebpf.MapSpec `ebpf:"snat_flows"`
-	SnatIndex   *ebpf.MapSpec `ebpf:"snat_index"`
-	Sources     *ebpf.MapSpec `ebpf:"sources"`
-	Stats       *ebpf.MapSpec `ebpf:"stats"`
-	Vips        *ebpf.MapSpec `ebpf:"vips"`
-	Vlans       *ebpf.MapSpec `ebpf:"vlans"`
+	Acl            *ebpf.MapSpec `ebpf:"acl"`
+	AclLists       *ebpf.MapSpec `ebpf:"acl_lists"`
+	Active         *ebpf.MapSpec `ebpf:"active"`
+	Answers        *ebpf.MapSpec `ebpf:"answers"`
+	Arena          *ebpf.MapSpec `ebpf:"arena"`
+	Backends       *ebpf.MapSpec `ebpf:"backends"`
+	CaptureBuffers *ebpf.MapSpec `ebpf:"capture_buffers"`
+	Captures       *ebpf.MapSpec `ebpf:"captures"`
+	Ceilings       *ebpf.MapSpec `ebpf:"ceilings"`
+	Cursors        *ebpf.MapSpec `ebpf:"cursors"`
+	Drops          *ebpf.MapSpec `ebpf:"drops"`
+	Events         *ebpf.MapSpec `ebpf:"events"`
+	Flows          *ebpf.MapSpec `ebpf:"flows"`
+	Fragments      *ebpf.MapSpec `ebpf:"fragments"`
+	Meta           *ebpf.MapSpec `ebpf:"meta"`
+	QuicIds        *ebpf.MapSpec `ebpf:"quic_ids"`
+	RealFilter     *ebpf.MapSpec `ebpf:"real_filter"`
+	Reals          *ebpf.MapSpec `ebpf:"reals"`
+	Reasons        *ebpf.MapSpec `ebpf:"reasons"`
+	Scratches      *ebpf.MapSpec `ebpf:"scratches"`
+	Services       *ebpf.MapSpec `ebpf:"services"`
+	SnatClients    *ebpf.MapSpec `ebpf:"snat_clients"`
+	SnatFlows      *ebpf.MapSpec `ebpf:"snat_flows"`
+	SnatIndex      *ebpf.MapSpec `ebpf:"snat_index"`
+	Sources        *ebpf.MapSpec `ebpf:"sources"`
+	Stats          *ebpf.MapSpec `ebpf:"stats"`
+	Vips           *ebpf.MapSpec `ebpf:"vips"`
+	Vlans          *ebpf.MapSpec `ebpf:"vlans"`
 }
 
 // WeirVariableSpecs contains global variables before they are loaded into the kernel.
@@ -452,7 +492,10 @@ type WeirMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type WeirVariableSpecs struct {
 	BackendIds       *ebpf.VariableSpec `ebpf:"backend_ids"`
+	CaptureOn        *ebpf.VariableSpec `ebpf:"capture_on"`
+	CaptureWant      *ebpf.VariableSpec `ebpf:"capture_want"`
 	ClockShift       *ebpf.VariableSpec `ebpf:"clock_shift"`
+	EmitCaptured     *ebpf.VariableSpec `ebpf:"emit_captured"`
 	EmitEvent        *ebpf.VariableSpec `ebpf:"emit_event"`
 	EmitEventKind    *ebpf.VariableSpec `ebpf:"emit_event_kind"`
 	EmitFlowState    *ebpf.VariableSpec `ebpf:"emit_flow_state"`
@@ -505,32 +548,34 @@ func (o *WeirObjects) Close() error {
 //
 // It can be passed to LoadWeirObjects or ebpf.CollectionSpec.LoadAndAssign.
 type WeirMaps struct {
-	Acl         *ebpf.Map `ebpf:"acl"`
-	AclLists    *ebpf.Map `ebpf:"acl_lists"`
-	Active      *ebpf.Map `ebpf:"active"`
-	Answers     *ebpf.Map `ebpf:"answers"`
-	Arena       *ebpf.Map `ebpf:"arena"`
-	Backends    *ebpf.Map `ebpf:"backends"`
-	Ceilings    *ebpf.Map `ebpf:"ceilings"`
-	Cursors     *ebpf.Map `ebpf:"cursors"`
-	Drops       *ebpf.Map `ebpf:"drops"`
-	Events      *ebpf.Map `ebpf:"events"`
-	Flows       *ebpf.Map `ebpf:"flows"`
-	Fragments   *ebpf.Map `ebpf:"fragments"`
-	Meta        *ebpf.Map `ebpf:"meta"`
-	QuicIds     *ebpf.Map `ebpf:"quic_ids"`
-	RealFilter  *ebpf.Map `ebpf:"real_filter"`
-	Reals       *ebpf.Map `ebpf:"reals"`
-	Reasons     *ebpf.Map `ebpf:"reasons"`
-	Scratches   *ebpf.Map `ebpf:"scratches"`
-	Services    *ebpf.Map `ebpf:"services"`
-	SnatClients *ebpf.Map `ebpf:"snat_clients"`
-	SnatFlows   *ebpf.Map `ebpf:"snat_flows"`
-	SnatIndex   *ebpf.Map `ebpf:"snat_index"`
-	Sources     *ebpf.Map `ebpf:"sources"`
-	Stats       *ebpf.Map `ebpf:"stats"`
-	Vips        *ebpf.Map `ebpf:"vips"`
-	Vlans       *ebpf.Map `ebpf:"vlans"`
+	Acl            *ebpf.Map `ebpf:"acl"`
+	AclLists       *ebpf.Map `ebpf:"acl_lists"`
+	Active         *ebpf.Map `ebpf:"active"`
+	Answers        *ebpf.Map `ebpf:"answers"`
+	Arena          *ebpf.Map `ebpf:"arena"`
+	Backends       *ebpf.Map `ebpf:"backends"`
+	CaptureBuffers *ebpf.Map `ebpf:"capture_buffers"`
+	Captures       *ebpf.Map `ebpf:"captures"`
+	Ceilings       *ebpf.Map `ebpf:"ceilings"`
+	Cursors        *ebpf.Map `ebpf:"cursors"`
+	Drops          *ebpf.Map `ebpf:"drops"`
+	Events         *ebpf.Map `ebpf:"events"`
+	Flows          *ebpf.Map `ebpf:"flows"`
+	Fragments      *ebpf.Map `ebpf:"fragments"`
+	Meta           *ebpf.Map `ebpf:"meta"`
+	QuicIds        *ebpf.Map `ebpf:"quic_ids"`
+	RealFilter     *ebpf.Map `ebpf:"real_filter"`
+	Reals          *ebpf.Map `ebpf:"reals"`
+	Reasons        *ebpf.Map `ebpf:"reasons"`
+	Scratches      *ebpf.Map `ebpf:"scratches"`
+	Services       *ebpf.Map `ebpf:"services"`
+	SnatClients    *ebpf.Map `ebpf:"snat_clients"`
+	SnatFlows      *ebpf.Map `ebpf:"snat_flows"`
+	SnatIndex      *ebpf.Map `ebpf:"snat_index"`
+	Sources        *ebpf.Map `ebpf:"sources"`
+	Stats          *ebpf.Map `ebpf:"stats"`
+	Vips           *ebpf.Map `ebpf:"vips"`
+	Vlans          *ebpf.Map `ebpf:"vlans"`
 }
 
 func (m *WeirMaps) Close() error {
@@ -541,6 +586,8 @@ func (m *WeirMaps) Close() error {
 		m.Answers,
 		m.Arena,
 		m.Backends,
+		m.CaptureBuffers,
+		m.Captures,
 		m.Ceilings,
 		m.Cursors,
 		m.Drops,
@@ -569,7 +616,10 @@ func (m *WeirMaps) Close() error {
 // It can be passed to LoadWeirObjects or ebpf.CollectionSpec.LoadAndAssign.
 type WeirVariables struct {
 	BackendIds       *ebpf.Variable `ebpf:"backend_ids"`
+	CaptureOn        *ebpf.Variable `ebpf:"capture_on"`
+	CaptureWant      *ebpf.Variable `ebpf:"capture_want"`
 	ClockShift       *ebpf.Variable `ebpf:"clock_shift"`
+	EmitCaptured     *ebpf.Variable `ebpf:"emit_captured"`
 	EmitEvent        *ebpf.Variable `ebpf:"emit_event"`
 	EmitEventKind    *ebpf.Variable `ebpf:"emit_event_kind"`
 	EmitFlowState    *ebpf.Variable `ebpf:"emit_flow_state"`

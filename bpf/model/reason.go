@@ -1,7 +1,15 @@
 package model
 
+import "strings"
+
 // Reason is a counter as operators see it: the verdict and its name.
 type Reason string
+
+// Name is without the verdict.
+func (r Reason) Name() string {
+	_, name, _ := strings.Cut(string(r), " ")
+	return name
+}
 
 // The counters.
 const (

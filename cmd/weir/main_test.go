@@ -147,6 +147,7 @@ func expandFiles(ts *testscript.TestScript, _ bool, names []string) {
 func openFake(c lb.Config, log *slog.Logger) (*daemon.Kernel, error) {
 	data := controltest.NewDataPlane()
 	data.SetCounters(fakeCounters(c))
+	data.SetCaptured(fakeCaptured(c), nil)
 	hops := controltest.NewHops()
 	for _, p := range c.Pools {
 		for _, b := range p.Backends {
@@ -165,6 +166,19 @@ func openFake(c lb.Config, log *slog.Logger) (*daemon.Kernel, error) {
 	return &daemon.Kernel{Data: data, Hops: hops, Run: func(ctx context.Context) error {
 		return emitTo(ctx, data, c.Services[0].VIP)
 	}, Close: data.Close}, nil
+}
+
+// fakeCaptured is a packet that is sent, one that is dropped, and news of two
+// that were lost.
+func fakeCaptured(c lb.Config) []lb.Captured {
+	at, vip := time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC), c.Services[0].VIP
+	in := lb.Frame{Interface: "eth0", Length: 60, Data: append(make([]byte, 12), 8, 0, 0x45)}
+	out := lb.Frame{Interface: "eth1", Length: 80, Data: in.Data}
+	return []lb.Captured{
+		{Time: at, Verdict: "redirect", VIP: &vip, Backend: netip.MustParseAddrPort("10.0.0.11:80"), In: in, Out: &out},
+		{Lost: 2},
+		{Time: at, Verdict: "drop", Reason: "no_backend", VIP: &vip, In: in},
+	}
 }
 
 func fakeCounters(c lb.Config) lb.Counters {

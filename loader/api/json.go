@@ -9,6 +9,7 @@ import (
 
 	"weir/loader/api/wire"
 	"weir/loader/control"
+	"weir/loader/lb"
 )
 
 func answer(w http.ResponseWriter, status int, body any) {
@@ -32,12 +33,15 @@ func refuse(w http.ResponseWriter, err error) {
 
 func statusOf(err error) int {
 	var bad *badRequest
+	var filter *lb.FilterError
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
 		return http.StatusRequestEntityTooLarge
-	case errors.As(err, &bad):
+	case errors.As(err, &bad), errors.As(err, &filter):
 		return http.StatusBadRequest
+	case errors.Is(err, lb.ErrBusy):
+		return http.StatusConflict
 	case errors.Is(err, control.ErrNotFound):
 		return http.StatusNotFound
 	case errors.Is(err, control.ErrInvalid):

@@ -105,6 +105,7 @@ func (s *Server) Handler() http.Handler {
 		{"POST", "/v1/reload", s.reload},
 		{"GET", "/v1/events", s.events},
 		{"GET", "/v1/flows", s.flows},
+		{"GET", "/v1/capture", s.capture},
 		{"GET", "/v1/explain", s.explain},
 		{"GET", "/v1/acl", s.acls},
 		{"GET", "/v1/acl/test", s.testACL},

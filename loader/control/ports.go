@@ -43,6 +43,9 @@ type DataPlane interface {
 	// Events sends until ctx ends. While nobody listens the kernel
 	// side sends nothing. sample 0 means that no flow events are wanted.
 	Events(ctx context.Context, sample uint32, out chan<- lb.Event) error
+	// Capture sends the packets that the filter selects, until ctx ends; then
+	// the channel is closed. Only one can run: another gets lb.ErrBusy.
+	Capture(context.Context, lb.CaptureFilter) (<-chan lb.Captured, error)
 	Info() lb.DataPlaneInfo
 }
 

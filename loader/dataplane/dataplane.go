@@ -68,7 +68,10 @@ type DataPlane struct {
 	quicSynced bool                       // the map quic_ids is what the registry says
 	sample     uint32                     // of the event stream; 0: nobody listens
 
+	captured *bpf.WeirCaptureFilter // nil: nothing is captured
+
 	listening  sync.Mutex // held by the one Events call
+	capturing  sync.Mutex // held by the one capture
 	explaining sync.Mutex // held by the one Explain call
 }
 

@@ -3,6 +3,7 @@ package dataplane
 import (
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -49,6 +50,7 @@ func (d *DataPlane) spec() (*ebpf.CollectionSpec, error) {
 		bpf.WeirMapRealFilter:  filterWords,
 		bpf.WeirMapFragments:   fragmentSets,
 		bpf.WeirMapEvents:      uint32(cpus),
+		bpf.WeirMapCaptures:    uint32(cpus),
 		bpf.WeirMapAcl:         aclEntries,
 		bpf.WeirMapCeilings:    l.Services + 1,
 		bpf.WeirMapDrops:       (l.Services + 1) * uint32(cpus),
@@ -261,7 +263,7 @@ func (d *DataPlane) replaceProgram(f features, c lb.Config) error {
 	if err != nil {
 		return err
 	}
-	if err := d.writeEvents(fresh); err != nil {
+	if err := errors.Join(d.writeEvents(fresh), d.writeCapture(fresh)); err != nil {
 		fresh.Weir.Close()
 		return err
 	}

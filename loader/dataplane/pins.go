@@ -177,6 +177,7 @@ func mapSlots(m *bpf.WeirMaps) map[string]**ebpf.Map {
 		bpf.WeirMapArena:       &m.Arena,
 		bpf.WeirMapBackends:    &m.Backends,
 		bpf.WeirMapCursors:     &m.Cursors,
+		bpf.WeirMapCaptures:    &m.Captures,
 		bpf.WeirMapCeilings:    &m.Ceilings,
 		bpf.WeirMapDrops:       &m.Drops,
 		bpf.WeirMapEvents:      &m.Events,

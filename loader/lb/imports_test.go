@@ -31,6 +31,7 @@ var rules = map[string]rule{
 		imports: []string{"weir/loader/lb", "weir/loader/table", "weir/loader/weight"}, stdOnly: true,
 	},
 	"weir/loader/config":    {imports: []string{"weir/loader/lb", "weir/loader/table"}},
+	"weir/loader/pcapng":    {stdOnly: true},
 	"weir/loader/nexthop":   {imports: []string{"weir/loader/lb"}},
 	"weir/loader/health":    {imports: []string{"weir/loader/lb"}},
 	"weir/loader/netlab":    {imports: []string{"weir/loader/lb"}},

@@ -50,6 +50,7 @@ type configuration struct {
 	both      bool
 	backends  []lb.Backend
 	health    string // of the pool, as YAML; empty: none
+	service   string // more keys of the first service, as YAML
 }
 
 func (c configuration) text() string {
@@ -69,7 +70,11 @@ func (c configuration) text() string {
 			fmt.Fprintf(&b, "      - {address: %q, weight: %d}\n", x.Endpoint(), x.Weight)
 		}
 	}
-	fmt.Fprintf(&b, "services:\n  - {name: %s, vip: %q, forward: %s%s}\n", service, c.vip, c.forward, pool)
+	more := ""
+	if c.service != "" {
+		more = ", " + c.service
+	}
+	fmt.Fprintf(&b, "services:\n  - {name: %s, vip: %q, forward: %s%s%s}\n", service, c.vip, c.forward, pool, more)
 	if c.both {
 		fmt.Fprintf(&b, "  - {name: %s-udp, vip: %q, forward: %s%s}\n", service, lb.VIP{Addr: c.vip.Addr, Port: c.vip.Port, Proto: lb.UDP}, c.forward, pool)
 	}

@@ -14,6 +14,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -184,21 +185,55 @@ func (c *Client) Events(ctx context.Context, f EventFilter, yield func(lb.Event)
 			v.Set(k, x)
 		}
 	}
-	resp, err := c.do(ctx, http.MethodGet, "/v1/events?"+v.Encode(), nil)
+	return stream(ctx, c, "/v1/events?"+v.Encode(), yield)
+}
+
+// CaptureFilter selects packets; the zero value those for services, whole.
+type CaptureFilter struct {
+	Service, Backend string
+	Reasons          []string
+	All              bool // also packets for no service
+	SnapLen          int
+}
+
+// Capture calls yield for each packet until it returns false, ctx ends or the
+// daemon goes. Only the last is an error.
+func (c *Client) Capture(ctx context.Context, f CaptureFilter, yield func(lb.Captured) bool) error {
+	v := url.Values{}
+	for k, x := range map[string]string{"service": f.Service, "backend": f.Backend, "reason": strings.Join(f.Reasons, ",")} {
+		if x != "" {
+			v.Set(k, x)
+		}
+	}
+	if f.All {
+		v.Set("all", "")
+	}
+	if f.SnapLen > 0 {
+		v.Set("snaplen", strconv.Itoa(f.SnapLen))
+	}
+	return stream(ctx, c, "/v1/capture?"+v.Encode(), yield)
+}
+
+// stream reads one JSON value after the other.
+func stream[T any](ctx context.Context, c *Client, path string, yield func(T) bool) error {
+	resp, err := c.do(ctx, http.MethodGet, path, nil)
 	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
 		return err
 	}
 	defer resp.Body.Close()
 	d := json.NewDecoder(resp.Body)
 	for {
-		var e lb.Event
-		if err := d.Decode(&e); err != nil {
+		var v T
+		if err := d.Decode(&v); err != nil {
 			if ctx.Err() != nil {
 				return nil
 			}
 			return fmt.Errorf("the event stream ended, the daemon has stopped: %w", err)
 		}
-		if !yield(e) {
+		if !yield(v) {
 			return nil
 		}
 	}

@@ -15,20 +15,23 @@ import (
 // DataPlane keeps what it is given. Tests set what it shall answer through
 // its methods, at any time.
 type DataPlane struct {
-	mu       sync.Mutex
-	config   lb.Config
-	confErr  error
-	state    lb.State
-	applies  int
-	applyErr error
-	sweepErr error
-	sweeps   int
-	counters lb.Counters
-	read     []lb.VIP
-	flows    map[lb.FlowKey]lb.Flow
-	streams  map[*stream]struct{}
-	samples  []uint32
-	changed  chan struct{} // closed and replaced at each change
+	mu         sync.Mutex
+	config     lb.Config
+	confErr    error
+	state      lb.State
+	applies    int
+	applyErr   error
+	sweepErr   error
+	sweeps     int
+	counters   lb.Counters
+	read       []lb.VIP
+	flows      map[lb.FlowKey]lb.Flow
+	streams    map[*stream]struct{}
+	samples    []uint32
+	captured   []lb.Captured
+	captureErr error
+	filters    []lb.CaptureFilter
+	changed    chan struct{} // closed and replaced at each change
 }
 
 type stream struct {
@@ -299,6 +302,43 @@ func (d *DataPlane) Emit(ctx context.Context, e lb.Event) error {
 		}
 	}
 	return nil
+}
+
+// Capture sends the packets that SetCaptured was given, once.
+func (d *DataPlane) Capture(ctx context.Context, f lb.CaptureFilter) (<-chan lb.Captured, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.captureErr != nil {
+		return nil, d.captureErr
+	}
+	d.filters = append(d.filters, f)
+	out, packets := make(chan lb.Captured), slices.Clone(d.captured)
+	go func() {
+		defer close(out)
+		for _, p := range packets {
+			select {
+			case out <- p:
+			case <-ctx.Done():
+				return
+			}
+		}
+		<-ctx.Done()
+	}()
+	return out, nil
+}
+
+// SetCaptured says what captures show, or how they fail.
+func (d *DataPlane) SetCaptured(packets []lb.Captured, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.captured, d.captureErr = packets, err
+}
+
+// Filters are those that captures were asked for.
+func (d *DataPlane) Filters() []lb.CaptureFilter {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.filters)
 }
 
 // Info describes a data plane on one interface.
