@@ -119,14 +119,14 @@ func (h *httpReader) stores(listed []cacheStore) []lb.Cache {
 		f := fields{h.r, h.p.key("caches").item(i)}
 		names.check(h.r, f.p, raw.Name)
 		c := lb.Cache{Name: raw.Name, Memory: f.size("memory", raw.Memory, 64<<20, 1<<20, 1<<44)}
-		c.MaxObject = f.size("max_object", raw.MaxObject, min(16<<20, c.Memory/4), 1<<10, 1<<40)
+		c.MaxObject = f.size("max_object", raw.MaxObject, min(16<<20, c.Memory/4), 1<<10, 1<<31)
 		if raw.Disk != nil {
 			d := f.in("disk")
 			c.DiskPath = d.file("path", raw.Disk.Path)
 			c.DiskBytes = d.size("size", raw.Disk.Size, 10<<30, 16<<20, 1<<50)
 		}
-		if c.DiskPath == "" && c.MaxObject > c.Memory/2 {
-			f.fault("max_object", "%s is more than half of memory (%s), and there is no disk", writeSize(c.MaxObject), writeSize(c.Memory))
+		if c.MaxObject > c.Memory/4 {
+			f.fault("max_object", "%s is more than a quarter of memory (%s)", writeSize(c.MaxObject), writeSize(c.Memory))
 		}
 		out = append(out, c)
 		h.caches[raw.Name] = true
