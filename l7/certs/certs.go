@@ -29,8 +29,9 @@ type Options struct {
 	Pairs []Pair
 	ACME  *ACME // nil: none
 
-	// Strict refuses clients that name no known host (the alert
-	// unrecognized_name). Otherwise they get the first pair.
+	// Strict refuses clients that name an unknown host (the alert
+	// unrecognized_name). Otherwise they get the first pair, as those do that
+	// name none.
 	Strict bool
 
 	MinVersion uint16   // tls.VersionTLS12
@@ -265,7 +266,7 @@ func (s *Store) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error
 	if s.acme != nil && s.acme.manages(hello.ServerName) {
 		return s.acme.certificate(hello)
 	}
-	if s.options.Strict {
+	if s.options.Strict && hello.ServerName != "" {
 		return nil, nil
 	}
 	return now.names.first(hello), nil
