@@ -8,7 +8,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 # The version comes from VERSION, so that a tree without .git builds too.
 export GOFLAGS := -buildvcs=false $(GOFLAGS)
 
-.PHONY: all build demo test fuzz bench-l4 vm-smoke vm-test vagrant-validate generate check-generated lint fmt deps deps-test deps-generate deps-vm deps-vagrant
+.PHONY: all build demo test fuzz bench-l4 bench-l7 vm-smoke vm-test vagrant-validate generate check-generated lint fmt deps deps-test deps-bench deps-generate deps-vm deps-vagrant
 
 all: build
 
@@ -35,6 +35,9 @@ fuzz: deps-test ## the packet path against its model, PACKETS=20000000 at length
 
 bench-l4: ## cost of the packet path, 2 to 3 minutes; FORWARD=dsr,nat FAMILY=4 for less, JSON=1 for lines of JSON
 	@JSON='$(JSON)' FORWARD='$(FORWARD)' FAMILY='$(FAMILY)' $(GO) run ./loader/dataplane/l4bench
+
+bench-l7: deps-bench build ## CPU time of a request against nginx and HAProxy, about 6 minutes; CASES=proxy,cache SECONDS=2 for less, JSON=1 for lines of JSON
+	@JSON='$(JSON)' CASES='$(CASES)' SECONDS='$(SECONDS)' ROUNDS='$(ROUNDS)' $(GO) run ./l7/l7bench
 
 vm-smoke: deps-vm ## Debian's kernels 6.1 and 6.12 in virtual machines: verifier, native XDP, a demo; about a minute
 	WEIR_VM=smoke $(GO) test -count=1 -v -timeout 15m -run '^TestVM$$' ./vm-tests
@@ -64,11 +67,14 @@ lint: ## formatting, vet and .golangci.yml
 fmt:
 	gofmt -w .
 
-deps: deps-test deps-generate deps-vm deps-vagrant ## all that the other targets would install
+deps: deps-test deps-bench deps-generate deps-vm deps-vagrant ## all that the other targets would install
 	$(GO) mod download
 
 deps-test: # the race detector is linked with C; remedies of weir doctor are typed
 	@.ci/need gcc libc6-dev ethtool iproute2 procps
+
+deps-bench:
+	@.ci/need nginx haproxy wrk nghttp2-client util-linux
 
 deps-generate:
 	@.ci/need clang-19 llvm-19 libbpf-dev linux-libc-dev

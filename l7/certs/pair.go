@@ -33,7 +33,6 @@ type watched struct {
 	seen        [2]stamp
 	certificate atomic.Pointer[tls.Certificate] // with Leaf; never changed
 	failed      string                          // the last error, "" if the files are in use
-	told        bool
 }
 
 // look reads the files if they have changed. An error is returned once for

@@ -37,8 +37,17 @@ func Run(t *testing.T, start Start) {
 	t.Run("given up", func(t *testing.T) { testGivenUp(t, start) })
 }
 
+// Answer is a response with its whole body.
+type Answer struct {
+	Status  int
+	Length  int64
+	Header  http.Header
+	Trailer http.Header
+	Text    string
+}
+
 // Ask makes one request and reads its answer.
-func Ask(t testing.TB, c *http.Client, method, path string, body io.Reader) (*http.Response, string, error) {
+func Ask(t testing.TB, c *http.Client, method, path string, body io.Reader) (Answer, error) {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, "https://Example.ORG"+path, body)
 	if err != nil {
@@ -47,11 +56,11 @@ func Ask(t testing.TB, c *http.Client, method, path string, body io.Reader) (*ht
 	r.Header.Set("X-Test", "a b")
 	answer, err := c.Do(r)
 	if err != nil {
-		return nil, "", err
+		return Answer{}, err
 	}
 	defer answer.Body.Close()
 	text, err := io.ReadAll(answer.Body)
-	return answer, string(text), err
+	return Answer{answer.StatusCode, answer.ContentLength, answer.Header, answer.Trailer, string(text)}, err
 }
 
 func testRequest(t *testing.T, start Start) {
@@ -81,15 +90,15 @@ func testRequest(t *testing.T, start Start) {
 		{"GET", "/", io.MultiReader(strings.NewReader("te"), strings.NewReader("xt")), `GET / example.org -1 "a b" "text" false true`},
 		{"PUT", "/", io.MultiReader(strings.NewReader("te"), strings.NewReader("xt")), `PUT / example.org -1 "a b" "text" false true`},
 	} {
-		answer, text, err := Ask(t, c, tt.method, tt.path, tt.body)
+		answer, err := Ask(t, c, tt.method, tt.path, tt.body)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if have := <-got; have != tt.want {
 			t.Errorf("request\n%s, want\n%s", have, tt.want)
 		}
-		if answer.StatusCode != 204 || text != "" {
-			t.Errorf("%d %q", answer.StatusCode, text)
+		if answer.Status != 204 || answer.Text != "" {
+			t.Errorf("%d %q", answer.Status, answer.Text)
 		}
 	}
 }
@@ -111,19 +120,22 @@ func (s streamed) Read(p []byte) (int, error) {
 func (s streamed) Close() error              { return nil }
 func (s streamed) Trailer() *exchange.Header { return s.trailer }
 
-func testResponse(t *testing.T, start Start) {
+// response is what a handler answers and what its client must see.
+type response struct {
+	name    string
+	method  string
+	answer  func(*exchange.Exchange)
+	want    string // status, length, type, X-A
+	body    string
+	trailer string
+	fails   bool
+}
+
+func responses() []response {
 	trailer := &exchange.Header{}
 	trailer.Add("grpc-status", []byte("0"))
 	broken := errors.New("broken")
-	for _, c := range []struct {
-		name    string
-		method  string
-		answer  func(*exchange.Exchange)
-		want    string // status, length, type, X-A
-		body    string
-		trailer string
-		fails   bool
-	}{
+	return []response{
 		{name: "bytes", answer: func(x *exchange.Exchange) {
 			x.Response.Status = 200
 			x.Response.Header.Add("x-a", []byte("1"))
@@ -158,13 +170,17 @@ func testResponse(t *testing.T, start Start) {
 			a, _ := net.Pipe()
 			x.Response.Status, x.Response.Tunnel = 101, a
 		}, fails: true},
-	} {
+	}
+}
+
+func testResponse(t *testing.T, start Start) {
+	for _, c := range responses() {
 		t.Run(c.name, func(t *testing.T) {
 			client := start(t, c.answer)
-			answer, text, err := Ask(t, client, c.method, "/", nil)
+			answer, err := Ask(t, client, c.method, "/", nil)
 			if c.fails {
 				if err == nil {
-					t.Fatalf("got %d %q as if it were whole", answer.StatusCode, text)
+					t.Fatalf("got %d %q as if it were whole", answer.Status, answer.Text)
 				}
 				return
 			}
@@ -172,9 +188,9 @@ func testResponse(t *testing.T, start Start) {
 				t.Fatal(err)
 			}
 			h := answer.Header
-			got := fmt.Sprintf("%d %d %q %q", answer.StatusCode, answer.ContentLength, h["Content-Type"], h["X-A"])
-			if got != c.want || text != c.body || answer.Trailer.Get("Grpc-Status") != c.trailer {
-				t.Errorf("got %s %q %q, want %s", got, text, answer.Trailer, c.want)
+			got := fmt.Sprintf("%d %d %q %q", answer.Status, answer.Length, h["Content-Type"], h["X-A"])
+			if got != c.want || answer.Text != c.body || answer.Trailer.Get("Grpc-Status") != c.trailer {
+				t.Errorf("got %s %q %q, want %s", got, answer.Text, answer.Trailer, c.want)
 			}
 			for _, name := range []string{"Connection", "Keep-Alive"} {
 				if h.Get(name) != "" {
@@ -267,12 +283,12 @@ func testLarge(t *testing.T, start Start) {
 		sent[i] = byte(i >> 8 * 31 >> uint(i%8))
 	}
 	for _, body := range []io.Reader{bytes.NewReader(sent), io.MultiReader(bytes.NewReader(sent))} {
-		answer, text, err := Ask(t, c, "POST", "/", body)
+		answer, err := Ask(t, c, "POST", "/", body)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if answer.StatusCode != 200 || text != string(sent) {
-			t.Errorf("%d, %d bytes that differ from what was sent", answer.StatusCode, len(text))
+		if answer.Status != 200 || answer.Text != string(sent) {
+			t.Errorf("%d, %d bytes that differ from what was sent", answer.Status, len(answer.Text))
 		}
 		if more := <-counted; more != 0 {
 			t.Errorf("%d more bytes were counted on the way in than on the way out", more)
@@ -287,9 +303,9 @@ func testMany(t *testing.T, start Start) {
 		all.Go(func() {
 			for j := range 20 {
 				sent := strings.Repeat(fmt.Sprint(i, j, " "), 1+i*j)
-				_, text, err := Ask(t, c, "POST", "/", strings.NewReader(sent))
-				if err != nil || text != sent {
-					t.Errorf("request %d of %d: %v, %d bytes of %d", j, i, err, len(text), len(sent))
+				answer, err := Ask(t, c, "POST", "/", strings.NewReader(sent))
+				if err != nil || answer.Text != sent {
+					t.Errorf("request %d of %d: %v, %d bytes of %d", j, i, err, len(answer.Text), len(sent))
 					return
 				}
 			}
@@ -307,10 +323,10 @@ func testEarly(t *testing.T, start Start) {
 	})
 	for range 3 {
 		reader, writer := io.Pipe()
-		answer, text, err := Ask(t, c, "POST", "/", reader)
+		answer, err := Ask(t, c, "POST", "/", reader)
 		writer.Close()
-		if err != nil || answer.StatusCode != 413 || text != "too large" {
-			t.Fatalf("%v, %q", err, text)
+		if err != nil || answer.Status != 413 || answer.Text != "too large" {
+			t.Fatalf("%v, %q", err, answer.Text)
 		}
 	}
 }

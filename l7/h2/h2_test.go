@@ -2,13 +2,10 @@ package h2
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"net"
 	"net/http"
 	"testing"
-
-	"golang.org/x/net/http2"
 
 	"weir/l7/endtest"
 	"weir/l7/exchange"
@@ -59,14 +56,22 @@ func accept(t testing.TB, l net.Listener, serve func(net.Conn)) {
 }
 
 func client(t testing.TB, l net.Listener) *http.Client {
-	tr := &http2.Transport{
-		AllowHTTP: true,
-		DialTLSContext: func(ctx context.Context, network, _ string, _ *tls.Config) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, network, l.Addr().String())
-		},
+	to := func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, network, l.Addr().String())
 	}
+	tr := &plainHTTPS{&http.Transport{DialContext: to, Protocols: new(http.Protocols)}}
+	tr.Protocols.SetUnencryptedHTTP2(true)
 	t.Cleanup(tr.CloseIdleConnections)
 	return &http.Client{Transport: tr}
+}
+
+// plainHTTPS asks for URLs of https without TLS.
+type plainHTTPS struct{ *http.Transport }
+
+func (p *plainHTTPS) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.URL.Scheme = "http"
+	return p.Transport.RoundTrip(r)
 }
 
 func TestShutdown(t *testing.T) {
@@ -80,8 +85,8 @@ func TestShutdown(t *testing.T) {
 	c := client(t, l)
 	result := make(chan string, 1)
 	go func() {
-		_, text, err := endtest.Ask(t, c, "GET", "/", nil)
-		result <- fmt.Sprint(text, err)
+		answer, err := endtest.Ask(t, c, "GET", "/", nil)
+		result <- fmt.Sprint(answer.Text, err)
 	}()
 	<-entered
 	e.Shutdown()

@@ -174,11 +174,9 @@ func (s *stream) sendBody(a *exchange.Response) error {
 			return err
 		}
 		if left >= 0 {
-			if left -= int64(n); left < 0 {
-				return errLong
-			}
-			if ended && left > 0 {
-				return errShort
+			left -= int64(n)
+			if err := checkLength(left, ended); err != nil {
+				return err
 			}
 		}
 		end := left == 0 || ended && !hasTrailer(a.Body)
@@ -192,6 +190,17 @@ func (s *stream) sendBody(a *exchange.Response) error {
 			return s.sendTrailer(a.Body.(exchange.Trailered).Trailer())
 		}
 	}
+}
+
+// checkLength holds a body to what its response said: left are the bytes to come.
+func checkLength(left int64, ended bool) error {
+	switch {
+	case left < 0:
+		return errLong
+	case ended && left > 0:
+		return errShort
+	}
+	return nil
 }
 
 // sendChunk flushes where more may be long in coming.

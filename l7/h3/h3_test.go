@@ -71,7 +71,7 @@ func TestClient(t *testing.T) {
 		got <- fmt.Sprint(x.Client.Listener, x.Client.Remote.Addr(), x.Client.TLS.NegotiatedProtocol, x.Request.Protocol)
 		x.Response.Status = 204
 	})
-	if _, _, err := endtest.Ask(t, c, "GET", "/", nil); err != nil {
+	if _, err := endtest.Ask(t, c, "GET", "/", nil); err != nil {
 		t.Fatal(err)
 	}
 	if g, want := <-got, "test127.0.0.1h3HTTP/3.0"; g != want {
@@ -90,8 +90,8 @@ func TestShutdown(t *testing.T) {
 	})
 	result := make(chan string, 1)
 	go func() {
-		_, text, err := endtest.Ask(t, c, "GET", "/", nil)
-		result <- fmt.Sprint(text, err)
+		answer, err := endtest.Ask(t, c, "GET", "/", nil)
+		result <- fmt.Sprint(answer.Text, err)
 	}()
 	<-entered
 	shut := make(chan error, 1)
