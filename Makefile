@@ -70,8 +70,8 @@ fmt:
 deps: deps-test deps-bench deps-generate deps-vm deps-vagrant ## all that the other targets would install
 	$(GO) mod download
 
-deps-test: # the race detector is linked with C; remedies of weir doctor are typed
-	@.ci/need gcc libc6-dev ethtool iproute2 procps
+deps-test: # the race detector is linked with C; remedies of weir doctor are typed; haproxy asks agents
+	@.ci/need gcc libc6-dev ethtool iproute2 procps haproxy
 
 deps-bench:
 	@.ci/need nginx haproxy wrk nghttp2-client util-linux

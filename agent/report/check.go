@@ -33,7 +33,7 @@ func ParseCheck(text string) (Status, error) {
 		return Status{}, refuse(Missing, "agent-check without a word")
 	}
 	s.Reason = strings.TrimSpace(reason)
-	if err := s.check(); err != nil {
+	if err := s.Check(); err != nil {
 		return Status{}, err
 	}
 	return s, nil
@@ -80,7 +80,7 @@ func takeCount(to **int, word, digits string) error {
 // FormatCheck is a status as a line that HAProxy and ParseCheck read. One that
 // says nothing, or what ParseCheck would refuse, is an error.
 func FormatCheck(s Status) (string, error) {
-	if err := s.check(); err != nil {
+	if err := s.Check(); err != nil {
 		return "", err
 	}
 	var words []string

@@ -18,7 +18,7 @@ const (
 	// Path of the report on the agent's HTTPS server.
 	Path = "/v1/report"
 	// DefaultPort of the HTTPS server.
-	DefaultPort = 9780
+	DefaultPort = 9707
 	// ContentType of the document.
 	ContentType = "application/json"
 	// MaxBytes of a document.
@@ -73,7 +73,7 @@ func (r Report) check() error {
 	if err := r.checkMissing(); err != nil {
 		return err
 	}
-	return r.Status.check()
+	return r.Status.Check()
 }
 
 func (r Report) checkValues() error {

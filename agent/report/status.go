@@ -32,7 +32,8 @@ func (s Status) Takes() bool {
 	return s.Admin != Drain && s.Admin != Maint && (s.Oper == "" || s.Oper == Up)
 }
 
-func (s Status) check() error {
+// Check refuses a status that no report may carry, with a RefusedError.
+func (s Status) Check() error {
 	switch s.Admin {
 	case "", Ready, Drain, Maint:
 	default:

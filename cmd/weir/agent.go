@@ -19,13 +19,16 @@ import (
 
 func (a *app) agentCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:     "agent",
-		Short:   "What runs on a backend host",
-		Example: "  weir agent dsr --vip 198.51.100.10 --interface eth0",
+		Use:   "agent",
+		Short: "What runs on a backend host",
+		Long: `The agent of a backend tells balancers how loaded the backend is, and takes it
+out of service when its operator says so. docs/agent.md has more.`,
+		Example: "  weir agent dsr --vip 198.51.100.10 --interface eth0\n  weir agent run -c /etc/weir/agent.yaml\n  weir agent drain --reason 'kernel upgrade'",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.agentDSRCommand())
+	cmd.AddCommand(a.agentDSRCommand(), a.agentRunCommand(), a.agentKeysCommand(), a.agentStatusCommand(), a.agentWeightCommand())
+	cmd.AddCommand(a.agentStateCommands()...)
 	return cmd
 }
 
