@@ -10,6 +10,7 @@ import (
 
 	"weir/l7/cache"
 	"weir/l7/coding"
+	"weir/l7/compress"
 	"weir/l7/exchange"
 	"weir/l7/filter"
 	"weir/l7/static"
@@ -55,8 +56,13 @@ func (d *draft) chain(r lb.Route, l lb.Listener) (c filter.Chain, err error) {
 	if r.Cache != nil {
 		c.Cache = d.cached(*r.Cache)
 	}
-	if r.Compress != nil || r.Mirror.Pool != "" {
-		return c, errors.New("compress and mirror are not to be had yet")
+	if r.Compress != nil {
+		if c.Compress, err = compressed(*r.Compress); err != nil {
+			return c, err
+		}
+	}
+	if r.Mirror.Pool != "" {
+		return c, errors.New("mirror is not to be had yet")
 	}
 	if len(r.Split) == 0 {
 		return c, nil // what follows is for backends
@@ -129,14 +135,9 @@ func split(handlers []exchange.Handler, targets []lb.Target) exchange.Handler {
 }
 
 func (d *draft) static(r lb.Route) (exchange.Handler, error) {
-	o := static.Options{Root: r.Static.Root, Index: r.Static.Index, Try: r.Static.TryFiles, Listing: r.Static.Listing}
+	o := static.Options{Root: r.Static.Root, Index: r.Static.Index, Try: r.Static.TryFiles, Listing: r.Static.Listing, Precompressed: codings(r.Static.Precompressed)}
 	if r.Static.StripPrefix && r.Match.Path.Kind == lb.PrefixPath {
 		o.Prefix = strings.TrimSuffix(r.Match.Path.Text, "/")
-	}
-	for _, name := range r.Static.Precompressed {
-		if c, known := coding.Parse(name); known {
-			o.Precompressed = append(o.Precompressed, c)
-		}
 	}
 	return take(d, d.tier.parts.files, d.next.files, r.Name, o,
 		func() (*static.Files, error) { return static.New(o) }, func(f *static.Files) { _ = f.Close() })
@@ -155,6 +156,26 @@ func (d *draft) makeCaches(c lb.HTTP) error {
 		}
 	}
 	return nil
+}
+
+func compressed(c lb.Compress) (filter.Filter, error) {
+	f, err := compress.New(compress.Options{
+		Codings: codings(c.Codings), Types: c.Types, MinSize: c.MinSize, Level: c.Level, Cookies: c.Cookies,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("compress: %w", err)
+	}
+	return f.Handler, nil
+}
+
+// codings are those that configurations name; others are refused there.
+func codings(names []string) (all []coding.Coding) {
+	for _, name := range names {
+		if c, known := coding.Parse(name); known {
+			all = append(all, c)
+		}
+	}
+	return all
 }
 
 // cached asks a cache first.

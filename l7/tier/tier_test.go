@@ -41,6 +41,7 @@ func (f *fakePools) set(pool string, all ...tier.Backend) {
 	f.pools[pool] = all
 	f.mu.Unlock()
 	f.changes <- struct{}{}
+	f.changes <- struct{}{} // whoever takes this one is through with the first
 }
 
 // rig is a running tier.

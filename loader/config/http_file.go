@@ -258,6 +258,7 @@ type compress struct {
 	Types   []string `mapstructure:"types"`
 	MinSize *size    `mapstructure:"min_size"`
 	Level   *int64   `mapstructure:"level"`
+	Cookies bool     `mapstructure:"cookies"`
 }
 
 type mirror struct {

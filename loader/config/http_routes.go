@@ -309,13 +309,7 @@ func readCacheKey(f fields, raw cacheKey) lb.CacheKey {
 func readCompress(f fields, raw compress) *lb.Compress {
 	out := &lb.Compress{
 		Codings: f.someOf("codings", raw.Codings, []string{"zstd", "br", "gzip"}, "zstd", "br", "gzip"),
-		Types:   raw.Types, MinSize: f.size("min_size", raw.MinSize, 1<<10, 0, math.MaxInt32), Level: f.number("level", raw.Level, 4, 1, 9),
-	}
-	if raw.Types == nil {
-		out.Types = []string{
-			"text/*", "application/json", "application/javascript", "application/xml", "application/wasm",
-			"application/manifest+json", "application/ld+json", "image/svg+xml", "font/ttf", "font/otf",
-		}
+		Types:   raw.Types, MinSize: f.size("min_size", raw.MinSize, 1<<10, 0, math.MaxInt32), Level: f.number("level", raw.Level, 4, 1, 9), Cookies: raw.Cookies,
 	}
 	for i, t := range raw.Types {
 		if item := f.p.key("types").item(i); !f.r.known(item) && !strings.Contains(t, "/") {

@@ -233,9 +233,10 @@ type CacheKey struct {
 // Compress says what is compressed on the way to the client.
 type Compress struct {
 	Codings []string // in the order of preference: zstd, br, gzip
-	Types   []string // media types; a * at the end stands for any rest
+	Types   []string // media types; a * at the end stands for any rest; nil: those of text
 	MinSize int64    // bytes
-	Level   int      // 1 to 9 of each coding's own scale
+	Level   int      // 1 to 9
+	Cookies bool     // answers that set cookies, too
 }
 
 // Mirror sends copies of requests to another pool, whose answers are thrown
