@@ -134,7 +134,13 @@ type Exchange struct {
 	// up: a field and not a closure, so that it costs no memory. nil: nothing.
 	Ended func(*Exchange)
 
+	// Bounds that a route sets. Ends keep them; zero: none but their own.
+	Deadline   time.Time     // by when the response is to be sent
+	Answer     time.Duration // for the backend's header to come
+	TunnelIdle time.Duration // for which a tunnel may be silent both ways
+
 	ctx   context.Context
+	gone  func() bool
 	after []func()
 	room  []byte
 }
@@ -151,13 +157,31 @@ type HandlerFunc func(*Exchange)
 // Serve calls f.
 func (f HandlerFunc) Serve(x *Exchange) { f(x) }
 
-// Context ends when the client is gone or the time for the request is over.
+// Context ends at Deadline and, where the protocol tells it without being asked,
+// when the client is gone; see Gone.
 func (x *Exchange) Context() context.Context {
 	if x.ctx == nil {
-		return context.Background()
+		x.ctx = context.Background()
+	}
+	if at, has := x.ctx.Deadline(); !x.Deadline.IsZero() && (!has || x.Deadline.Before(at)) {
+		ctx, cancel := context.WithDeadline(x.ctx, x.Deadline)
+		x.After(cancel)
+		x.ctx = ctx
 	}
 	return x.ctx
 }
+
+// Gone asks whether the client has left. It is for those that wait for long: it
+// may cost a system call.
+func (x *Exchange) Gone() bool {
+	if x.gone != nil {
+		return x.gone()
+	}
+	return x.ctx != nil && x.ctx.Err() == context.Canceled
+}
+
+// SetGone lets Gone ask f.
+func (x *Exchange) SetGone(f func() bool) { x.gone = f }
 
 // SetContext gives the exchange another context, made from Context.
 func (x *Exchange) SetContext(ctx context.Context) { x.ctx = ctx }

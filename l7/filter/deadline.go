@@ -1,20 +1,19 @@
 package filter
 
 import (
-	"context"
 	"time"
 
 	"weir/l7/exchange"
 )
 
-// Deadline ends the context of requests after a time, counted from their
-// header to the end of the response.
+// Deadline is how long requests may take, counted from their header to the end
+// of the response.
 func Deadline(within time.Duration) Filter {
 	return func(next exchange.Handler) exchange.Handler {
 		return exchange.HandlerFunc(func(x *exchange.Exchange) {
-			ctx, cancel := context.WithDeadline(x.Context(), x.Began.Add(within))
-			x.After(cancel)
-			x.SetContext(ctx)
+			if at := x.Began.Add(within); x.Deadline.IsZero() || at.Before(x.Deadline) {
+				x.Deadline = at
+			}
 			next.Serve(x)
 		})
 	}

@@ -16,7 +16,7 @@ type body struct {
 	count  atomic.Int64 // bytes that were read
 	chunks chunks
 	err    error        // io.EOF: read whole
-	state  atomic.Int32 // idle, reading or closed
+	state  atomic.Int32 // as below
 	failed atomic.Bool  // err is another than io.EOF
 	before func() error // nil, or runs before the first Read: 100 (Continue)
 }
@@ -25,6 +25,7 @@ const (
 	bodyIdle = iota
 	bodyReading
 	bodyClosed
+	bodyCut // closed while it was read
 )
 
 // start makes b the body that follows the head which rd has read.
@@ -93,8 +94,7 @@ func (b *body) readChunked(p []byte) (int, error) {
 		if b.err != nil {
 			return 0, b.err
 		}
-		b.rd.patient()
-		if err := b.rd.fill(); err != nil {
+		if err := b.rd.fill(b.rd.bodyUntil()); err != nil {
 			return 0, cutOff(err)
 		}
 	}
@@ -180,7 +180,7 @@ func (b *body) splice(to *stream.Conn) (sent int64, err error) {
 			return sent, err
 		}
 	}
-	n, err := stream.Splice(to, b.rd.conn, b.left, b.rd.timeout)
+	n, err := stream.Splice(to, b.rd.conn, b.left, b.rd.bodyUntil)
 	b.left -= n
 	if b.left == 0 {
 		b.err = io.EOF
@@ -193,10 +193,18 @@ func (b *body) splice(to *stream.Conn) (sent int64, err error) {
 
 // Close implements io.Closer.
 func (b *body) Close() error {
-	if b.state.Swap(bodyClosed) == bodyReading {
-		b.rd.conn.Interrupt()
+	for !b.stop() && b.state.Load() != bodyCut {
+		if b.state.CompareAndSwap(bodyReading, bodyCut) {
+			b.rd.conn.Interrupt()
+		}
 	}
 	return nil
+}
+
+// stop makes further reads fail, and reports whether none is under way: then
+// the body is the caller's.
+func (b *body) stop() bool {
+	return b.state.CompareAndSwap(bodyIdle, bodyClosed) || b.state.Load() == bodyClosed
 }
 
 // whole reports whether all of it was read.

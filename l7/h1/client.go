@@ -64,6 +64,7 @@ type Client struct {
 	rd     reader
 	b      *clientBuffers // while an exchange is under way
 	used   int            // exchanges before this one
+	until  time.Time      // when the head of the answer is late
 	keep   bool           // the answer lets the connection be used again
 	up     *upload        // the body of the request, if it is sent beside; else nil
 }
@@ -88,6 +89,7 @@ func (c *Client) Close() error { return c.conn.Close() }
 func (c *Client) Do(x *exchange.Exchange) *Failure {
 	c.b = c.dialer.buffers.Get().(*clientBuffers)
 	c.rd.start(c.b.in, 0)
+	c.rd.x = x
 	c.keep, c.up = false, nil
 	head, err := appendRequest(c.b.out[:0], &x.Request)
 	if err != nil {
@@ -95,8 +97,9 @@ func (c *Client) Do(x *exchange.Exchange) *Failure {
 	}
 	c.b.out = head[:0]
 	now := time.Now()
+	c.until = now.Add(c.patience(x, now))
 	c.conn.WriteWithin(now, c.dialer.options.Write)
-	c.conn.ReadWithin(now, c.dialer.options.Answer)
+	c.conn.ReadWithin(now, min(c.until.Sub(now), askEvery))
 	failure := c.send(x, head)
 	if failure == nil {
 		failure = c.receive(x)
@@ -105,6 +108,18 @@ func (c *Client) Do(x *exchange.Exchange) *Failure {
 		x.Response.Header.Reset()
 	}
 	return failure
+}
+
+// patience is for how long the head of an answer is awaited.
+func (c *Client) patience(x *exchange.Exchange, now time.Time) time.Duration {
+	within := c.dialer.options.Answer
+	if x.Answer > 0 {
+		within = min(within, x.Answer)
+	}
+	if !x.Deadline.IsZero() {
+		within = min(within, max(x.Deadline.Sub(now), time.Millisecond))
+	}
+	return within
 }
 
 // send sends the request. If that is all at once, the beginning of the answer
@@ -119,7 +134,6 @@ func (c *Client) send(x *exchange.Exchange, head []byte) *Failure {
 		if err := s.flush(); err != nil {
 			return &Failure{Err: fmt.Errorf("send the request: %w", err), Sent: true}
 		}
-		c.conn.ReadBy(time.Now().Add(c.dialer.options.Continue))
 		c.up = &upload{from: r.Body, out: s, left: r.Length}
 		return nil
 	}
@@ -142,8 +156,8 @@ func (c *Client) send(x *exchange.Exchange, head []byte) *Failure {
 func (c *Client) ask(request []byte) *Failure {
 	sent, n, err := c.conn.Ask(request, c.rd.buf)
 	c.rd.w = n
-	if n > 0 {
-		return nil
+	if n > 0 || sent == len(request) && errors.Is(err, os.ErrDeadlineExceeded) {
+		return nil // if it is only that the answer is late, receive waits on
 	}
 	return &Failure{Err: fmt.Errorf("wait for an answer: %w", cutOff(err)), Sent: sent > 0}
 }
@@ -175,11 +189,7 @@ func (c *Client) head(x *exchange.Exchange) (exchange.Protocol, error) {
 			return protocol, nil
 		}
 		if err == errIncomplete {
-			err = c.rd.awaitHead(c.dialer.options.Head)
-		}
-		if c.up != nil && !c.up.started && errors.Is(err, os.ErrDeadlineExceeded) && !c.conn.Interrupted() {
-			c.goAhead() // it does not know of 100
-			continue
+			err = c.awaitHead()
 		}
 		if err != nil {
 			return 0, err
@@ -187,17 +197,25 @@ func (c *Client) head(x *exchange.Exchange) (exchange.Protocol, error) {
 	}
 }
 
-// goAhead begins to send a body that was held back.
-func (c *Client) goAhead() {
-	c.conn.ReadWithin(time.Now(), c.dialer.options.Answer)
-	c.up.start()
+// awaitHead waits for the end of a head. A body that is held back until there is
+// 100 is sent after a while: not all backends know of it.
+func (c *Client) awaitHead() error {
+	if c.up != nil && !c.up.started {
+		soon := time.Now().Add(c.dialer.options.Continue)
+		err := c.rd.awaitHead(c.dialer.options.Head, soon)
+		if !errors.Is(err, os.ErrDeadlineExceeded) || c.conn.Interrupted() {
+			return err
+		}
+		c.up.start()
+	}
+	return c.rd.awaitHead(c.dialer.options.Head, c.until)
 }
 
 func (c *Client) interim(x *exchange.Exchange) {
 	switch {
 	case x.Response.Status == http.StatusContinue:
 		if c.up != nil && !c.up.started {
-			c.goAhead() // reading the body passes it on
+			c.up.start() // reading the body passes it on
 		}
 	case x.Inform != nil:
 		_ = x.Inform(x.Response.Status, &x.Response.Header) // a client that has gone shows later
@@ -244,6 +262,7 @@ func offered(request *exchange.Header, protocol []byte) bool {
 func (c *Client) failed(err error) *Failure {
 	f := &Failure{Err: fmt.Errorf("wait for an answer: %w", cutOff(err)), Sent: true, Taken: true}
 	f.Answered = c.rd.w > c.rd.base || c.rd.base > 0
+	f.Client = f.Gone()
 	if c.up != nil {
 		if up := c.up.blame(); up != nil {
 			f.Err, f.Client = fmt.Errorf("read the request's body: %w", up), true
@@ -263,7 +282,7 @@ func (c *Client) Finish() bool {
 	reusable := c.keep && whole && c.rd.r == c.rd.w && !c.conn.Interrupted()
 	c.b.body.rd = nil
 	c.dialer.buffers.Put(c.b)
-	c.b, c.up, c.rd.buf = nil, nil, nil
+	c.b, c.up, c.rd.buf, c.rd.x = nil, nil, nil, nil
 	c.used++
 	if !reusable {
 		_ = c.conn.Close() // nothing is left to tell the backend

@@ -21,6 +21,9 @@ var errIncomplete = errors.New("incomplete")
 // errClosed is what reading a closed body gives.
 var errClosed = errors.New("read a body that was closed")
 
+// errGone is the end of an exchange that nobody waits for.
+var errGone = errors.New("the client has gone")
+
 // errBroken tells that a connection failed while it was written to.
 var errBroken = errors.New("the connection is broken")
 
@@ -44,7 +47,7 @@ type Failure struct {
 	Sent     bool // part of the request went out, so the backend may act on it
 	Taken    bool // part of the request's body was read
 	Answered bool // part of an answer came
-	Client   bool // the client is to blame: its body did not come
+	Client   bool // the client is to blame: its body did not come, or it has gone
 }
 
 func (f *Failure) Error() string { return f.Err.Error() }
@@ -54,3 +57,6 @@ func (f *Failure) Unwrap() error { return f.Err }
 
 // Timeout reports whether the backend took too long.
 func (f *Failure) Timeout() bool { return errors.Is(f.Err, os.ErrDeadlineExceeded) }
+
+// Gone reports whether the client has not waited.
+func (f *Failure) Gone() bool { return errors.Is(f.Err, errGone) }

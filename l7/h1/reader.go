@@ -2,16 +2,18 @@ package h1
 
 import (
 	"bytes"
-	"io"
+	"errors"
+	"os"
 	"time"
 
+	"weir/l7/exchange"
 	"weir/l7/stream"
 )
 
 // Sizes of buffers, bytes.
 const (
 	smallBuffer = 4 << 10  // a head, and the body that comes with it
-	largeBuffer = 64 << 10 // streaming
+	largeBuffer = 32 << 10 // streaming; each peer that reads slowly holds one
 	lineLimit   = 8 << 10  // a request line, as nginx's large_client_header_buffers
 	spliceFrom  = 64 << 10 // bodies below it are not worth a pipe
 )
@@ -20,14 +22,26 @@ const (
 // exchange under way and stay where they are; buf[r:w] was received and not
 // yet read.
 type reader struct {
-	conn    *stream.Conn
-	buf     []byte
-	base    int
-	r, w    int
-	timeout time.Duration // for a read of a body to bring anything
+	conn *stream.Conn
+	buf  []byte
+	base int
+	r, w int
+
+	x       *exchange.Exchange // whose client is asked whether it waits still; nil: nobody waits
+	timeout time.Duration      // for a read of a body to bring anything
+	rate    int                // bytes per second of a body, after timeout; 0: any
+	began   time.Time          // when the body did, if there is a rate
+	got     int64              // bytes of it
 }
 
-func (rd *reader) start(buf []byte, n int) { rd.buf, rd.base, rd.r, rd.w = buf, 0, 0, n }
+// askEvery is how often a client whose backend is slow is asked whether it waits
+// still.
+const askEvery = 2 * time.Second
+
+func (rd *reader) start(buf []byte, n int) {
+	rd.buf, rd.base, rd.r, rd.w = buf, 0, 0, n
+	rd.began, rd.got = time.Time{}, 0
+}
 
 func (rd *reader) pending() []byte { return rd.buf[rd.r:rd.w] }
 
@@ -37,20 +51,65 @@ func (rd *reader) took(n int) {
 	rd.base = rd.r
 }
 
-// fill receives more into the buffer, which it makes room in first.
-func (rd *reader) fill() error {
+// fill receives more into the buffer, which it makes room in first. A zero until
+// leaves the deadline as it was set.
+func (rd *reader) fill(until time.Time) error {
 	if rd.r == rd.w {
 		rd.r, rd.w = rd.base, rd.base
 	}
 	if len(rd.buf)-rd.w < smallBuffer/4 {
 		rd.makeRoom()
 	}
-	n, err := rd.conn.Read(rd.buf[rd.w:])
+	n, err := rd.receive(rd.buf[rd.w:], until)
 	rd.w += n
 	if n > 0 {
 		return nil
 	}
 	return err
+}
+
+// receive reads into p, and waits for that until a time, or until nobody waits
+// for what comes.
+func (rd *reader) receive(p []byte, until time.Time) (int, error) {
+	if until.IsZero() {
+		return rd.conn.Read(p)
+	}
+	for now := time.Now(); ; {
+		left := until.Sub(now)
+		if left <= 0 {
+			return 0, os.ErrDeadlineExceeded
+		}
+		if rd.x != nil {
+			left = min(left, askEvery)
+		}
+		rd.conn.ReadWithin(now, left)
+		n, err := rd.conn.Read(p)
+		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) || rd.conn.Interrupted() {
+			return n, err
+		}
+		if now = time.Now(); rd.x != nil && now.Before(until) && rd.x.Gone() {
+			return 0, errGone
+		}
+	}
+}
+
+// bodyUntil is how long the next piece of a body may take.
+func (rd *reader) bodyUntil() time.Time {
+	now := time.Now()
+	until := now.Add(rd.timeout)
+	if rd.x != nil && !rd.x.Deadline.IsZero() && rd.x.Deadline.Before(until) {
+		until = rd.x.Deadline
+	}
+	if rd.rate > 0 {
+		if rd.began.IsZero() {
+			rd.began = now
+		}
+		due := rd.began.Add(rd.timeout + time.Duration(rd.got)*time.Second/time.Duration(rd.rate))
+		if due.Before(until) {
+			until = due
+		}
+	}
+	return until
 }
 
 func (rd *reader) makeRoom() {
@@ -68,28 +127,27 @@ func (rd *reader) makeRoom() {
 	rd.buf, rd.base, rd.r = buf, 0, 0
 }
 
-// patient renews the time that a read of a body has.
-func (rd *reader) patient() { rd.conn.ReadWithin(time.Now(), rd.timeout) }
-
 // read gives bytes of a body: what is there, else what comes next, straight
 // into p if that is large.
-func (rd *reader) read(p []byte) (int, error) {
+func (rd *reader) read(p []byte) (n int, err error) {
 	if rd.r == rd.w {
-		rd.patient()
 		if len(p) >= smallBuffer {
-			return rd.conn.Read(p)
+			n, err = rd.receive(p, rd.bodyUntil())
+			rd.got += int64(n)
+			return n, err
 		}
-		if err := rd.fill(); err != nil {
+		if err := rd.fill(rd.bodyUntil()); err != nil {
 			return 0, err
 		}
 	}
-	n := copy(p, rd.pending())
+	n = copy(p, rd.pending())
 	rd.r += n
+	rd.got += int64(n)
 	return n, nil
 }
 
 // awaitHead receives until the buffer holds the end of a head.
-func (rd *reader) awaitHead(limit int) error {
+func (rd *reader) awaitHead(limit int, until time.Time) error {
 	scanned := 0
 	for {
 		done, at, err := scanHead(rd.pending(), scanned)
@@ -103,11 +161,8 @@ func (rd *reader) awaitHead(limit int) error {
 			}
 			return errHead
 		}
-		if err := rd.fill(); err != nil {
-			if err == io.EOF {
-				err = io.ErrUnexpectedEOF
-			}
-			return err
+		if err := rd.fill(until); err != nil {
+			return cutOff(err)
 		}
 	}
 }

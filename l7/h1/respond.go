@@ -30,7 +30,7 @@ func (ss *session) respond(x *exchange.Exchange) error {
 			return err
 		}
 		ss.keep = false
-		return ss.tunnel(x.Response.Tunnel)
+		return ss.tunnel(x)
 	}
 	if how == noBody {
 		return out.flush()

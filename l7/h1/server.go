@@ -24,8 +24,11 @@ type Options struct {
 	Idle    time.Duration    // until the next request begins; 75 s
 	Header  time.Duration    // from there until its head is whole; 15 s
 	Body    time.Duration    // for each piece of a body to come; 30 s
-	Write   time.Duration    // for each piece of an answer to be taken; 60 s
-	Tunnel  time.Duration    // for which a tunnel may be silent both ways; 1 h
+	// BodyRate is the bytes per second that a body must come with at least,
+	// counted from its beginning, after Body; 100. Negative: any.
+	BodyRate int
+	Write    time.Duration // for each piece of an answer to be taken; 60 s
+	Tunnel   time.Duration // for which a tunnel may be silent both ways; 1 h
 	// Connect lets CONNECT through to the handler. Otherwise it is answered
 	// with 405.
 	Connect bool
@@ -43,6 +46,7 @@ func (o *Options) setDefaults() {
 	def(&o.Idle, 75*time.Second)
 	def(&o.Header, 15*time.Second)
 	def(&o.Body, 30*time.Second)
+	def(&o.BodyRate, 100)
 	def(&o.Write, 60*time.Second)
 	def(&o.Tunnel, time.Hour)
 	if o.Refused == nil {

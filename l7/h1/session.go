@@ -27,6 +27,7 @@ type session struct {
 
 	inform  func(int, *exchange.Header) error // of sendInterim, made once
 	goAhead func() error                      // of sendContinue, made once
+	gone    func() bool                       // of stream.Conn.Ended, made once
 }
 
 // work is what a request needs while it is under way.
@@ -46,8 +47,8 @@ func newWork() *work {
 
 func newSession(s *Server, conn *stream.Conn, client *exchange.Client) *session {
 	ss := &session{server: s, conn: conn, client: client}
-	ss.rd = reader{conn: conn, timeout: s.options.Body}
-	ss.inform, ss.goAhead = ss.sendInterim, ss.sendContinue
+	ss.rd = reader{conn: conn, timeout: s.options.Body, rate: max(s.options.BodyRate, 0)}
+	ss.inform, ss.goAhead, ss.gone = ss.sendInterim, ss.sendContinue, conn.Ended
 	return ss
 }
 
@@ -115,7 +116,7 @@ func (ss *session) await() bool {
 // rest receives the rest of a head.
 func (ss *session) rest() (n int, err error) {
 	ss.conn.ReadBy(time.Now().Add(ss.server.options.Header))
-	if err := ss.rd.awaitHead(ss.server.options.Head); err != nil {
+	if err := ss.rd.awaitHead(ss.server.options.Head, time.Time{}); err != nil {
 		return 0, err
 	}
 	ss.w.x.Request.Header.Reset()
@@ -126,6 +127,7 @@ func (ss *session) rest() (n int, err error) {
 func (ss *session) begin(x *exchange.Exchange) {
 	x.Client = ss.client
 	x.Began = time.Now()
+	x.SetGone(ss.gone)
 	r := &x.Request
 	ss.keep = !ss.w.m.close && (r.Protocol == exchange.HTTP11 || ss.w.m.keepAlive)
 	ss.answered = false
@@ -196,11 +198,11 @@ const settleBytes = 256 << 10
 // near.
 func (ss *session) settle() bool {
 	b := &ss.w.body
-	if b.whole() {
-		return true
+	if !b.stop() {
+		return false
 	}
-	if b.before != nil || !b.state.CompareAndSwap(bodyIdle, bodyClosed) {
-		return false // the client may send it or not; or somebody still reads
+	if b.whole() || b.before != nil { // a client that waits may leave it out or not
+		return b.whole()
 	}
 	scratch := copies.Get().(*[]byte)
 	defer copies.Put(scratch)

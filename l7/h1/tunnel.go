@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"weir/l7/exchange"
 	"weir/l7/stream"
 )
 
@@ -30,10 +31,14 @@ func (t *Tunnel) Read(p []byte) (int, error) {
 
 // tunnel relays between the client and the backend until both have ended or
 // neither says anything for the time set.
-func (ss *session) tunnel(to io.ReadWriteCloser) error {
+func (ss *session) tunnel(x *exchange.Exchange) error {
+	to := x.Response.Tunnel
 	defer to.Close()
 	ss.w.out = nil // nothing more is written from it, and tunnels last
 	r := relay{idle: ss.server.options.Tunnel}
+	if x.TunnelIdle > 0 {
+		r.idle = x.TunnelIdle
+	}
 	r.active.Store(time.Now().UnixNano())
 	near := &Tunnel{Conn: ss.conn, first: ss.rd.pending()}
 	far, ok := to.(*Tunnel)

@@ -14,7 +14,7 @@ type deadline struct {
 // renew reports whether the deadline has to be set anew, to d.at.
 func (d *deadline) renew(now time.Time, within time.Duration) bool {
 	d.within = within
-	if within <= 0 {
+	if within == 0 {
 		set := !d.at.IsZero()
 		d.at = time.Time{}
 		return set

@@ -10,14 +10,15 @@ import (
 const spliceStep = 256 << 10
 
 // Splice moves n bytes from one socket to another inside the kernel. Both must
-// be TCP. within is the time that each 256 KiB have. Fewer than n without an
-// error is the end of from.
-func Splice(to, from *Conn, n int64, within time.Duration) (moved int64, err error) {
+// be TCP. until is asked for the deadline of each 256 KiB from
+// the source; at the other end each has the time of WriteWithin. Fewer than n without
+// an error is the end of from.
+func Splice(to, from *Conn, n int64, until func() time.Time) (moved int64, err error) {
 	source := &io.LimitedReader{R: from.tcp}
 	for moved < n {
-		now := time.Now()
-		from.ReadWithin(now, within)
-		to.WriteWithin(now, within)
+		now, end := time.Now(), until()
+		from.ReadWithin(now, end.Sub(now))
+		to.WriteOn()
 		source.N = min(n-moved, spliceStep)
 		step, err := to.tcp.ReadFrom(source)
 		moved += step

@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Conn is a connection. One goroutine reads and one writes at a time; Interrupt
@@ -271,23 +273,46 @@ func (c *Conn) Resume() {
 	}
 }
 
+// below is the socket that c uses, itself or through another protocol; nil:
+// there is none.
+func (c *Conn) below() *Conn {
+	if c.raw != nil {
+		return c
+	}
+	if t, ok := c.Conn.(interface{ NetConn() net.Conn }); ok {
+		if s, ok := t.NetConn().(*Conn); ok && s.raw != nil {
+			return s
+		}
+	}
+	return nil
+}
+
 // Alive reports whether the peer has neither closed the connection nor, where
 // nothing is in between, said anything.
 func (c *Conn) Alive() bool {
-	below := c
-	if t, ok := c.Conn.(interface{ NetConn() net.Conn }); ok {
-		if below, ok = t.NetConn().(*Conn); !ok {
-			return true
-		}
-	}
-	if below.raw == nil {
+	s := c.below()
+	if s == nil {
 		return true
 	}
 	alive := false
-	err := below.raw.Control(func(fd uintptr) {
+	err := s.raw.Control(func(fd uintptr) {
 		var p [1]byte
 		n, _, err := syscall.Recvfrom(int(fd), p[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		alive = err == syscall.EAGAIN || n > 0 && below != c
+		alive = err == syscall.EAGAIN || n > 0 && s != c
 	})
 	return alive && err == nil
+}
+
+// Ended reports whether the peer has closed the connection, or its side of it,
+// even if not all was read that it sent before.
+func (c *Conn) Ended() bool {
+	s := c.below()
+	if s == nil {
+		return false
+	}
+	var info *unix.TCPInfo
+	err := s.raw.Control(func(fd uintptr) {
+		info, _ = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+	})
+	return err != nil || info == nil || info.State != unix.BPF_TCP_ESTABLISHED
 }

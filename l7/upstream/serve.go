@@ -63,7 +63,7 @@ func (p *Pool) settled(a *attempts, x *exchange.Exchange, e *endpoint, failure *
 		p.observe(e, resultOf(x.Response.Status))
 		return !p.o.Retries.Status.Has(x.Response.Status) || x.Response.Tunnel != nil || !p.again(a, x, &answered)
 	}
-	if !failure.Client && x.Context().Err() == nil {
+	if !failure.Client {
 		p.observe(e, gatewayFailed)
 		if p.again(a, x, failure) {
 			return false
@@ -73,8 +73,14 @@ func (p *Pool) settled(a *attempts, x *exchange.Exchange, e *endpoint, failure *
 	return true
 }
 
+// clientGone is nginx's status for requests that nobody waited for; only logs
+// show it.
+const clientGone = 499
+
 func statusOf(f *h1.Failure) int {
 	switch {
+	case f.Gone():
+		return clientGone
 	case f.Client:
 		return http.StatusBadRequest
 	case f.Timeout():
