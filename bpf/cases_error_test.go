@@ -1,8 +1,11 @@
 package bpf_test
 
 import (
+	"encoding/binary"
 	"net/netip"
 	"slices"
+	"strings"
+	"testing"
 
 	"weir/loader/lb"
 )
@@ -158,14 +161,140 @@ func cutErrorCases(f family, mode func(lb.VIP, netip.Addr) target) []packetCase 
 	return []packetCase{{"errors cut at every byte", one(web), cut}, {"errors cut and padded", one(web), padded}}
 }
 
-// snatErrorCases: errors about flows that have a source of ours.
+// toBackend is an error about what web's client got, on its way to the backend
+// of snat: of what the program made, only the pair is taken.
+func (f frame) toBackend(t target, quoted frame) step {
+	s := f.step(tx, f, "")
+	s.from = func(got []byte) []byte {
+		pair := port(f.from.Addr(), 0)
+		if src, _, ok := addresses(got); ok {
+			at := 14 + headerSize(f) + 8 + headerSize(f) + 2
+			if len(got) < at+2 {
+				return nil
+			}
+			pair = port(src, binary.BigEndian.Uint16(got[at:]))
+		}
+		if pair.Port() < 1024 || !slices.Contains(slices.Concat(sources.Source4, sources.Source6), pair.Addr()) {
+			return nil
+		}
+		return f.aboutInside(quoted, t.real(quoted.from.Port()), pair).mac(macOf(t.at.Addr()), balancerMAC).bytes()
+	}
+	return s.move(t, counts{packets: 1, bytes: int64(len(s.in))})
+}
+
+// headerSize is the size of f's IP header.
+func headerSize(f frame) int {
+	if f.from.Addr().Is4() {
+		return 20
+	}
+	return 40
+}
+
+// aboutInside is an error that quotes a packet as sent between other ends, from
+// whom that was sent to. The quoted checksum of TCP or UDP stays.
+func (f frame) aboutInside(quoted frame, from, to netip.AddrPort) frame {
+	sent, inside := quoted.bytes()[14:], quoted.source(from).dest(to).bytes()[14:]
+	l4 := len(sent) - len(quoted.transport())
+	at := map[uint8]int{tcp: 16, udp: 6}[quoted.proto]
+	copy(inside[l4+at:l4+at+2], sent[l4+at:])
+	f.payload = slices.Concat(f.payload[:8], inside[:len(f.payload)-8])
+	return f.source(port(to.Addr(), 0)).dest(port(from.Addr(), 0)).ttl(f.hops - 1)
+}
+
+// snatErrorCases: errors about flows that have a source of ours, from either
+// side.
 func snatErrorCases(f family) []packetCase {
-	web := snat(f.web, f.a)
+	web, dns := snat(f.web, f.a), snat(f.dns, f.a)
+	services := append(one(web), one(dns)...)
 	s := packet(tcp, f.client, at(f.web)).carrying(syn)
-	return []packetCase{{"errors about a flow of snat", one(web), list(
-		s.sent(web).opens(web),
-		quoting(f, s, errorKinds(f)[0]).dropped("icmp_unknown"),
-		quoting(f, s, errorKinds(f)[1]).dropped("icmp_unknown"))}}
+	q := packet(udp, f.client, at(f.dns))
+	big, unreachable := errorKinds(f)[0], errorKinds(f)[1]
+	begin := list(s.sent(web).opens(web), q.sent(dns).opens(dns))
+	on := func(steps ...step) []step { return slices.Concat(begin, steps) }
+	about := func(in frame, t target, kind [3]uint32) step { return quoting(f, in, kind).toBackend(t, answerTo(in)) }
+	var kinds []step
+	for _, kind := range errorKinds(f) {
+		kinds = append(kinds, about(s, web, kind).of(s, "embryonic"), about(q, dns, kind))
+	}
+	return []packetCase{
+		{"errors about a flow of snat", services, on(kinds...)},
+		{"errors about snat of TTL 1", services, on(quoting(f, s, big).ttl(1).dropped("ttl"))},
+		{"errors about no flow of snat", services, list(
+			quoting(f, s, big).dropped("icmp_unknown"), quoting(f, s, unreachable).dropped("icmp_unknown"))},
+		{"errors that are padded, about snat", services, on(quoting(f, s, big).padded(1, 2, 3).toBackend(web, answerTo(s)))},
+		{"errors with wrong checksums about snat stay as wrong", services, on(quoting(f, s, big).wrong(0x77).toBackend(web, answerTo(s)))},
+		{"errors to a source that nobody has", services, on(
+			erring(f, unreachable, packet(tcp, port(sourceIn(f), 5000), web.at)).passed("not_vip"))},
+	}
+}
+
+// sourceIn is an address of ours for snat.
+func sourceIn(f family) netip.Addr {
+	if f.client.Addr().Is4() {
+		return sources.Source4[0]
+	}
+	return sources.Source6[0]
+}
+
+// TestErrorsToSNATSources: what a backend, or a router before it, reports of a
+// client's packet reaches the client as said by the VIP of what the client had
+// sent.
+func TestErrorsToSNATSources(t *testing.T) {
+	l := newLab(t)
+	for _, f := range []family{ip4, ip6} {
+		for _, v := range []lb.VIP{f.web, f.dns, f.all} {
+			proto := uint8(v.Proto)
+			real := uint16(8080)
+			if v.Port == 0 {
+				v, real = lb.VIP{Addr: v.Addr, Proto: v.Proto}, 0
+			}
+			b := target{v, port(f.a, real), lb.SNAT}
+			l.load(t, one(b)...)
+			to := at(v)
+			if v.Port == 0 {
+				to = port(v.Addr, 8443)
+			}
+			client := packet(proto, f.client, to)
+			got := l.sends(t, client)
+			pair, ok := sourceOf(client, got)
+			if !ok {
+				t.Fatalf("%s of %s: nothing was sent", v, f.name)
+			}
+			there := client.source(pair).dest(b.real(to.Port())).ttl(63)
+			for _, kind := range errorKinds(f) {
+				for _, reporter := range []netip.AddrPort{b.at, f.far} {
+					e := erring(f, kind, there).source(port(reporter.Addr(), 0))
+					want := e.aboutInside(there, client.from, to).mac(gatewayMAC, balancerMAC)
+					s := e.step(tx, want, "").move(b, counts{replies: 1, replyBytes: int64(len(e.bytes()))})
+					if wrong := l.runStep(t, s); len(wrong) > 0 {
+						t.Fatalf("%s of %s, %v by %s: %s", v, f.name, kind, reporter, strings.Join(wrong, "\n"))
+					}
+				}
+			}
+			other := erring(f, errorKinds(f)[1], there.dest(port(f.b, 8080)))
+			if wrong := l.runStep(t, other.passed("not_vip")); len(wrong) > 0 {
+				t.Errorf("about another backend: %s", strings.Join(wrong, "\n"))
+			}
+		}
+	}
+}
+
+// sends runs a frame that shall be sent on.
+func (l *lab) sends(t *testing.T, f frame) []byte {
+	t.Helper()
+	var out []byte
+	err := l.ns.Do(func() error {
+		v, got, err := l.run("in0", f.bytes())
+		if v != tx && v != redirect {
+			t.Errorf("verdict %v", v)
+		}
+		out = got
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
 }
 
 // anyPort is a backend of nat to which the port stays as it is.

@@ -136,6 +136,15 @@ static __always_inline bool icmp_quoted6(struct packet *p, void *end, struct tup
 	return true;
 }
 
+/* Of either version. */
+static __always_inline bool icmp_quoted(struct packet *p, struct tuple *t)
+{
+	void *end = (void *)(long)p->ctx->data_end;
+
+	t->version = p->version;
+	return p->version == 4 ? icmp_quoted4(p, end, t) : icmp_quoted6(p, end, t);
+}
+
 #define OWNER_LOCAL -1  /* this host's own HTTP tier */
 #define OWNER_DENIED -2 /* the flow's client is */
 
@@ -152,7 +161,10 @@ __noinline int icmp_flow_owner(__u32 too_big)
 
 	if (feature_acl && acl_refuses_flow())
 		return OWNER_DENIED;
-	if (!s || !flow_locate(&at, hash_of(flow_key, &s->tuple)))
+	if (!s)
+		return 0;
+	s->hash = hash_of(flow_key, &s->tuple);
+	if (!flow_locate(&at, s->hash))
 		return 0;
 	word = flow_find(&at, &slot);
 	if (word)
@@ -163,10 +175,10 @@ __noinline int icmp_flow_owner(__u32 too_big)
 	return service && too_big ? pick(service, index, s, true) : 0;
 }
 
-/* Answers an echo, or finds the backend of an error: then 0 and its id. */
+/* Answers an echo, or finds the backend of an error: then 0, its id, and the
+ * hash of its flow in the scratch. */
 static __always_inline int icmp(struct packet *p, __u32 *id)
 {
-	void *end = (void *)(long)p->ctx->data_end;
 	struct scratch *s = scratch();
 	int owner = 0;
 
@@ -176,8 +188,7 @@ static __always_inline int icmp(struct packet *p, __u32 *id)
 		return feature_acl && acl_denies_all(p) ? refusal(DROP_ACL) : icmp_answer_echo(p);
 	if (!icmp_is_error(p))
 		return refusal(PASS_NOT_VIP);
-	s->tuple.version = p->version;
-	if (p->version == 4 ? icmp_quoted4(p, end, &s->tuple) : icmp_quoted6(p, end, &s->tuple))
+	if (icmp_quoted(p, &s->tuple))
 		owner = icmp_flow_owner(icmp_is_too_big(p));
 	if (owner == OWNER_DENIED)
 		return refusal(DROP_ACL);

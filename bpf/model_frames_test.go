@@ -65,13 +65,15 @@ func (g *traffic) answer() []byte {
 	return b
 }
 
-// icmpError quotes what a backend sent to a client, or something else.
+// icmpError quotes what a backend sent to a client, what it got, or something
+// else.
 func (g *traffic) icmpError() []byte {
-	var quoted []byte
-	if len(g.sent) > 0 && !g.oneIn(8) {
+	quoted := g.request().bytes(g)
+	switch {
+	case len(g.came) > 0 && g.oneIn(4):
+		quoted = pick(g.chooser, g.came)
+	case len(g.sent) > 0 && !g.oneIn(8):
 		quoted = turned(pick(g.chooser, g.sent))
-	} else {
-		quoted = g.request().bytes(g)
 	}
 	src, _, _, ok := fieldsOf(quoted)
 	if !ok {
@@ -85,6 +87,9 @@ func (g *traffic) icmpError() []byte {
 		if d.dst.Is4() != from.Is4() {
 			d.dst = from
 		}
+	}
+	if b := g.backend(from.Is4()); b.IsValid() && g.oneIn(4) {
+		d.src = b.Addr()
 	}
 	kind := pick(g.chooser, errorKinds(g.family(from.Is4())))
 	cut := len(quoted) - 14

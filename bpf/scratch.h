@@ -15,6 +15,7 @@ struct scratch {
 	__u32 payload;        /* UDP: where it begins in the frame, bytes */
 	struct victim victim;
 	struct victim other;
+	__u32 owner;          /* of the flow that an error quotes: backend id */
 	__u64 fragment_hash;  /* of its packet */
 	__u64 fragment_known; /* the word of that, or 0 */
 	struct tag came[2];   /* tags that the frame had, outermost first */

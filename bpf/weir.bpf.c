@@ -39,12 +39,15 @@
 #include "vlan.h"
 #include "fragment.h"
 #include "forward.h"
+#include "snaterror.h"
 
 /* Instead of a verdict: ask another part of the program. */
 #define ASK_REPLY -1   /* maybe a reply */
 #define ASK_REQUEST -2 /* no reply */
 #define ASK_CONTROL -3 /* ICMP */
 #define ASK_FRAGMENT -4
+#define ASK_ERROR_TO_CLIENT -5 /* about a flow of snat */
+#define ASK_ERROR_TO_BACKEND -6
 
 /* The backend that a packet is a reply from, to one of our clients. */
 static __always_inline struct backend *replier(struct packet *p, __u32 *id)
@@ -97,16 +100,25 @@ __noinline int control(struct xdp_md *ctx)
 {
 	struct packet p;
 	struct backend *b;
+	struct scratch *s = scratch();
 	__u32 id = 0;
 	int verdict;
 
-	if (parse(ctx, &p) != PARSED || !p.icmp)
+	if (!s || parse(ctx, &p) != PARSED || !p.icmp)
 		return XDP_PASS;
+	if (feature_snat && icmp_is_error(&p) && to_snat_source(&p))
+		return ASK_ERROR_TO_CLIENT;
 	verdict = icmp(&p, &id);
 	if (verdict)
 		return settle(&p, verdict, id);
 	b = bpf_map_lookup_elem(&backends, &id);
-	return settle(&p, b ? forward(&p, id, b, 0) : refusal(DROP_ICMP_UNKNOWN), id);
+	if (!b)
+		return settle(&p, refusal(DROP_ICMP_UNKNOWN), id);
+	if (feature_snat && b->forward == FORWARD_SNAT) {
+		s->owner = id;
+		return ASK_ERROR_TO_BACKEND;
+	}
+	return settle(&p, forward(&p, id, b, s->hash), id);
 }
 
 /* The backend of a packet by its flow: a known one or a new one. */
@@ -186,6 +198,15 @@ __noinline int request(struct xdp_md *ctx, __u32 no_reply)
 
 #include "follow.h"
 
+static __always_inline int judge_control(struct xdp_md *ctx)
+{
+	int verdict = control(ctx);
+
+	if (feature_snat && verdict == ASK_ERROR_TO_CLIENT)
+		return error_to_client(ctx);
+	return feature_snat && verdict == ASK_ERROR_TO_BACKEND ? error_to_backend(ctx) : verdict;
+}
+
 static __always_inline int judge_fragment(struct xdp_md *ctx)
 {
 	int verdict = fragment(ctx);
@@ -202,7 +223,7 @@ static __always_inline int judge(struct xdp_md *ctx)
 	int verdict = request(ctx, 0);
 
 	if (verdict == ASK_CONTROL)
-		return control(ctx);
+		return judge_control(ctx);
 	if (feature_fragments && verdict == ASK_FRAGMENT)
 		return judge_fragment(ctx);
 	if (verdict != ASK_REPLY)

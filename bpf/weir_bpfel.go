@@ -281,6 +281,8 @@ type WeirScratch struct {
 		Slot uint32
 		Rank uint32
 	}
+	Owner         uint32
+	_             [4]byte
 	FragmentHash  uint64
 	FragmentKnown uint64
 	Came          [2]WeirTag

@@ -43,8 +43,6 @@ func (m *Model) obstacle(p *packet, b *Backend) Reason {
 		return DropTTL
 	case translated && p.lacksChecksum():
 		return DropNoChecksum
-	case b.service.Forward == SNAT && p.isICMP():
-		return DropICMPUnknown
 	}
 	return ""
 }

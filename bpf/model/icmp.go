@@ -22,6 +22,9 @@ const (
 // control handles ICMP. A VIP answers echo; an error goes to the backend that
 // sent what it quotes.
 func (m *Model) control(p *packet) Verdict {
+	if isError(p.version, p.b[p.l4]) && slices.Contains(m.sources, p.dst) {
+		return m.errorToClient(p)
+	}
 	if !m.hasServices(p.dst, 0) {
 		return m.refuse(PassNotVIP)
 	}
@@ -46,7 +49,11 @@ func (m *Model) control(p *packet) Verdict {
 	case b == nil:
 		return m.refuse(DropICMPUnknown)
 	}
-	return m.forward(p, b, 0)
+	_, _, t, _ := p.quoted()
+	if b.service.Forward == SNAT {
+		return m.errorToBackend(p, b, t)
+	}
+	return m.forward(p, b, uint32(t.hash(&m.config.FlowKey)))
 }
 
 func isError(version, kind uint8) bool {
