@@ -24,6 +24,7 @@ func echoCases(f family) []packetCase {
 		{"echo from a backend of NAT", one(nat(f.web, f.a)), list(e.source(port(f.a, 0)).echoed())},
 		{"echo by another interface", web, list(e.mac(outMAC, farMAC).echoed().on("out0"))},
 		{"echo without data", web, list(e.message(request, 0, 7, nil).echoed())},
+		{"echo of zeros", web, list(e.message(request, 0, 0, nil).echoed(), e.message(request, 0, 0, make([]byte, 64)).echoed())},
 		{"echo of one byte", web, list(e.message(request, 0, 7, []byte{1}).echoed())},
 		{"long echo", web, list(e.message(request, 0, 0xffff_ffff, data).echoed())},
 		{"padded echo", web, list(e.padded(1, 2, 3, 4, 5).echoed())},

@@ -15,6 +15,7 @@ const volatile __u32 pick_key[12];
 
 const volatile __u32 flow_sets = 1;
 const volatile __u32 backend_ids = 1; /* entries of `backends` */
+const volatile __u32 active_mask;     /* counts of `active`, a power of two, less 1 */
 const volatile __u32 service_ids = 1; /* entries of `services` */
 
 const volatile bool feature_nat = true;

@@ -80,6 +80,10 @@ static __always_inline int icmp_answer_echo(struct packet *p)
 	__u32 delta = (__u16)~bpf_htons(icmp->type << 8) + bpf_htons(reply << 8);
 
 	icmp->check = csum_add(icmp->check, delta);
+	/* The sum of a reply that is all zeros is 0, and only 0xffff verifies;
+	 * of any other it verifies too. */
+	if (!icmp->check)
+		icmp->check = 0xffff;
 	icmp->type = reply;
 	swap_addresses(p);
 	count_reason(SENT_ECHO_REPLY);

@@ -373,6 +373,7 @@ const (
 	WeirMapVips             = "vips"
 	WeirMapVlans            = "vlans"
 	WeirProgWeir            = "weir"
+	WeirVarActiveMask       = "active_mask"
 	WeirVarBackendIds       = "backend_ids"
 	WeirVarCaptureOn        = "capture_on"
 	WeirVarCaptureWant      = "capture_want"
@@ -493,6 +494,7 @@ type WeirMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type WeirVariableSpecs struct {
+	ActiveMask       *ebpf.VariableSpec `ebpf:"active_mask"`
 	BackendIds       *ebpf.VariableSpec `ebpf:"backend_ids"`
 	CaptureOn        *ebpf.VariableSpec `ebpf:"capture_on"`
 	CaptureWant      *ebpf.VariableSpec `ebpf:"capture_want"`
@@ -617,6 +619,7 @@ func (m *WeirMaps) Close() error {
 //
 // It can be passed to LoadWeirObjects or ebpf.CollectionSpec.LoadAndAssign.
 type WeirVariables struct {
+	ActiveMask       *ebpf.Variable `ebpf:"active_mask"`
 	BackendIds       *ebpf.Variable `ebpf:"backend_ids"`
 	CaptureOn        *ebpf.Variable `ebpf:"capture_on"`
 	CaptureWant      *ebpf.Variable `ebpf:"capture_want"`

@@ -76,7 +76,11 @@ func (p *packet) isTooBig() bool {
 func (m *Model) answerEcho(p *packet, reply uint8) Verdict {
 	field := p.b[p.l4 : p.l4+2]
 	to := []byte{reply, field[1]}
-	update(p.b[p.l4+2:p.l4+4], gain(field, to))
+	check := p.b[p.l4+2 : p.l4+4]
+	update(check, gain(field, to))
+	if be16(check) == 0 { // of a message that is all zeros 0 would be wrong
+		check[0], check[1] = 0xff, 0xff
+	}
 	copy(field, to)
 	src, dst := p.addresses()
 	copy(src, p.bytes(&p.dst))

@@ -18,8 +18,11 @@ func TestAuditMendsTheCountOfABackendAtRest(t *testing.T) {
 	const id = 1
 	atomic.AddUint64(&d.mem.active[id], 1)
 	sweep := func(during uint64) uint64 {
-		d.watch()
-		found := d.scan()
+		pass, err := d.beginSweep()
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := pass.scan()
 		d.mem.stats[id].Flows += during
 		d.audit(found)
 		return atomic.LoadUint64(&d.mem.active[id])

@@ -51,6 +51,8 @@ type DataPlane struct {
 	mem    memory
 	clock  flowClock
 
+	sweeping sync.Mutex // held by the one Sweep; taken before mu
+
 	mu         sync.Mutex // what follows
 	config     lb.Config
 	program    *bpf.WeirObjects // the loaded program with its variables
@@ -144,6 +146,8 @@ func (d *DataPlane) abandon() {
 // Close lets go of the data plane, which keeps running: maps, program and
 // links stay pinned. Closing twice is safe.
 func (d *DataPlane) Close() error {
+	d.sweeping.Lock()
+	defer d.sweeping.Unlock()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var errs []error

@@ -85,6 +85,7 @@ func (d *DataPlane) freeBackend(b *backend) {
 	d.quicSynced = d.quicSynced && d.mem.backends[b.id].Flags&quicFlag == 0
 	delete(d.registry.backends, b.id)
 	delete(d.registry.retired, b.id)
+	delete(d.registry.leaving, b.id)
 	delete(d.drifts, b.id)
 	if b.service.ids[b.key] == b.id { // else it came back under another
 		delete(b.service.ids, b.key)

@@ -18,11 +18,11 @@ const (
 
 // scanFragments forgets packets whose fragments have had their time: the clock
 // of their words comes round in 18 minutes. It notes the backends of the others.
-func (d *DataPlane) scanFragments(refs []bool) {
-	now := d.clock.now()
-	for i := range d.mem.frags {
-		for j := range d.mem.frags[i].Word {
-			at := &d.mem.frags[i].Word[j]
+func (p *pass) scanFragments(refs []bool) {
+	now := p.clock.now()
+	for i := range p.mem.frags {
+		for j := range p.mem.frags[i].Word {
+			at := &p.mem.frags[i].Word[j]
 			word := atomic.LoadUint64(at)
 			if word == 0 || fragmentExpired(word, now) && atomic.CompareAndSwapUint64(at, word, 0) {
 				continue

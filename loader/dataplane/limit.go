@@ -32,16 +32,16 @@ func (c *change) limits(s *service, w lb.Service) {
 	c.undo = append(c.undo, func() { set(was) })
 }
 
-// sweepSources removes the words of sources that owe nothing any more: in an
+// scanSources removes the words of sources that owe nothing any more: in an
 // hour or so the clock comes round, and they would seem to.
-func (d *DataPlane) sweepSources() {
-	if !d.features.limits {
+func (p *pass) scanSources() {
+	if !p.sources {
 		return
 	}
-	now := limitNow(d.opts.LimitShift)
-	for i := range d.mem.sources {
-		for j := range d.mem.sources[i].Word {
-			at := &d.mem.sources[i].Word[j]
+	now := limitNow(p.limitShift)
+	for i := range p.mem.sources {
+		for j := range p.mem.sources[i].Word {
+			at := &p.mem.sources[i].Word[j]
 			if word := atomic.LoadUint64(at); word != 0 && limitDebt(word, now) == 0 {
 				atomic.CompareAndSwapUint64(at, word, 0)
 			}

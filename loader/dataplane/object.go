@@ -5,7 +5,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
+	"math/bits"
 	"slices"
 	"time"
 
@@ -60,9 +62,12 @@ func (d *DataPlane) spec() (*ebpf.CollectionSpec, error) {
 	} {
 		spec.Maps[name].MaxEntries = entries
 	}
-	spec.Maps[bpf.WeirMapActive].ValueSize = activeCount * (l.Backends + 1)
+	spec.Maps[bpf.WeirMapActive].ValueSize = activeCount * activeCounts(l)
 	return spec, nil
 }
+
+// activeCounts is a power of two, so that a mask bounds an id.
+func activeCounts(l lb.Limits) uint32 { return 1 << bits.Len32(l.Backends) }
 
 // flowSets gives the table three slots for each flow it shall hold: full to
 // the limit, sets hold 2.7 flows on average and fewer than one flow in 1,000
@@ -206,6 +211,7 @@ func (d *DataPlane) loadProgram(f features, c lb.Config) (*bpf.WeirObjects, erro
 		bpf.WeirVarFlowKey:       node.FlowKey,
 		bpf.WeirVarFlowSets:      node.FlowSets,
 		bpf.WeirVarPickKey:       pickKey(c.Seed),
+		bpf.WeirVarActiveMask:    activeCounts(d.limits) - 1,
 		bpf.WeirVarBackendIds:    d.limits.Backends + 1,
 		bpf.WeirVarServiceIds:    d.limits.Services + 1,
 		bpf.WeirVarSourceSets:    sourceSets(d.limits),
@@ -257,7 +263,8 @@ func idleLimits(t lb.Timeouts, shift uint32) [flowStates]uint16 {
 }
 
 // replaceProgram loads a program with these features and swaps it in on all
-// links. Packets see the old or the new program.
+// links. Packets see the old or the new program. If a link refuses it, all run
+// the old one again.
 func (d *DataPlane) replaceProgram(f features, c lb.Config) error {
 	fresh, err := d.loadProgram(f, c)
 	if err != nil {
@@ -267,16 +274,34 @@ func (d *DataPlane) replaceProgram(f features, c lb.Config) error {
 		fresh.Weir.Close()
 		return err
 	}
-	for _, a := range d.links {
-		if err := a.link.Update(fresh.Weir); err != nil {
-			fresh.Weir.Close()
-			return fmt.Errorf("replace the program on %s: %w", a.name, err)
-		}
+	if err := d.update(fresh.Weir); err != nil {
+		return errors.Join(err, fresh.Weir.Close())
 	}
 	old := d.program
 	d.program, d.features = fresh, f
 	if err := old.Weir.Close(); err != nil {
 		return fmt.Errorf("close the replaced program: %w", err)
+	}
+	return nil
+}
+
+// update gives a program to all links, or to none.
+func (d *DataPlane) update(to *ebpf.Program) error {
+	var updated []*attachment
+	for _, name := range slices.Sorted(maps.Keys(d.links)) {
+		a := d.links[name]
+		err := a.link.Update(to)
+		if err == nil {
+			updated = append(updated, a)
+			continue
+		}
+		errs := []error{fmt.Errorf("replace the program on %s: %w", a.name, err)}
+		for _, a := range updated {
+			if err := a.link.Update(d.program.Weir); err != nil {
+				errs = append(errs, fmt.Errorf("restore the program on %s: %w", a.name, err))
+			}
+		}
+		return errors.Join(errs...)
 	}
 	return nil
 }

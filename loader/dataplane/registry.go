@@ -15,6 +15,7 @@ type registry struct {
 	indexes  map[uint16]*service // by index, those removed and not yet free included
 	backends map[uint32]*backend // by id
 	retired  map[uint32]*backend // those of them that only finish their flows
+	leaving  map[uint32]*backend // those of them that were when the Sweep under way began
 	freeSvc  idPool
 	freeID   idPool
 	arena    *arena
@@ -183,6 +184,7 @@ func (r *registry) revive(members uint32) {
 		if b := r.retired[id]; b != nil {
 			b.retired = false
 			delete(r.retired, id)
+			delete(r.leaving, id)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package dataplane
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"sync/atomic"
 	"time"
 
@@ -31,33 +32,77 @@ func counted(state uint32) uint64 {
 }
 
 // Sweep expires idle flows by compare-and-swap, so it never disturbs a packet,
-// and frees retired backends that no flow refers to.
+// and frees retired backends that no flow refers to. Changes need not wait for
+// the look at the tables, only for another Sweep's.
 func (d *DataPlane) Sweep() (lb.FlowUse, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if err := d.reclaim(); err != nil {
+	d.sweeping.Lock()
+	defer d.sweeping.Unlock()
+	pass, err := d.beginSweep()
+	if err != nil {
 		return lb.FlowUse{}, err
 	}
-	d.watch()
-	found := d.scan()
+	found := pass.scan()
 	use := lb.FlowUse{
 		Slots:   uint64(len(d.mem.flows)) * flowSlots,
 		ByState: map[string]uint64{},
 		Expired: found.expired,
 	}
-	use.SNATSlots, use.SNATUsed = d.scanSNAT(found.refs)
-	d.scanFragments(found.refs)
+	use.SNATSlots, use.SNATUsed = pass.scanSNAT(found.refs)
+	pass.scanFragments(found.refs)
+	pass.scanSources()
 	for state, n := range found.states {
 		if n > 0 {
 			use.ByState[stateNames[state]] = n
 		}
 	}
-	d.audit(found)
-	d.sweepSources()
-	return use, d.freeRetired(found.refs)
+	return use, d.endSweep(found)
 }
 
-// found is what one pass over the flow table saw, by state and by backend id.
+// beginSweep notes which backends are retired: only these can be freed, as only
+// they get no flow while the tables are looked at.
+func (d *DataPlane) beginSweep() (*pass, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.reclaim(); err != nil {
+		return nil, err
+	}
+	d.watch()
+	d.registry.leaving = maps.Clone(d.registry.retired)
+	return &pass{
+		mem: &d.mem, clock: d.clock, idle: d.idle, limitShift: d.opts.LimitShift,
+		snat: snatSets(d.config.SNAT) > 0, sources: d.features.limits,
+	}, nil
+}
+
+// endSweep waits out, before it frees backends, the programs that may have
+// removed a backend's last flow and not counted it yet.
+func (d *DataPlane) endSweep(f found) error {
+	d.mu.Lock()
+	d.audit(f)
+	maps.DeleteFunc(d.registry.leaving, func(id uint32, _ *backend) bool { return f.refs[id] })
+	leaving := len(d.registry.leaving)
+	d.mu.Unlock()
+	if leaving > 0 {
+		if err := grace(); err != nil {
+			return err
+		}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.freeRetired()
+}
+
+// pass is one look at the tables, which needs no lock: words are changed by
+// compare-and-swap.
+type pass struct {
+	mem           *memory
+	clock         flowClock
+	idle          [flowStates]uint16
+	limitShift    uint32
+	snat, sources bool // in use
+}
+
+// found is what a pass over the flow table saw, by state and by backend id.
 type found struct {
 	expired uint64
 	states  [flowStates]uint64
@@ -66,19 +111,19 @@ type found struct {
 	ended   []uint64 // those that expired
 }
 
-func (d *DataPlane) scan() found {
-	n := len(d.mem.backends)
+func (p *pass) scan() found {
+	n := len(p.mem.backends)
 	f := found{refs: make([]bool, n), live: make([]uint64, n), ended: make([]uint64, n)}
-	now := d.clock.now()
-	for i := range d.mem.flows {
-		for j := range d.mem.flows[i].Word {
-			at := &d.mem.flows[i].Word[j]
+	now := p.clock.now()
+	for i := range p.mem.flows {
+		for j := range p.mem.flows[i].Word {
+			at := &p.mem.flows[i].Word[j]
 			word := atomic.LoadUint64(at)
 			if word == 0 {
 				continue
 			}
 			state, id := flowState(word), flowID(word)
-			if d.expire(at, word, now) {
+			if p.expire(at, word, now) {
 				f.expired++
 				if int(id) < n {
 					f.ended[id] += counted(state)
@@ -97,16 +142,16 @@ func (d *DataPlane) scan() found {
 
 // scanSNAT frees the sources of idle snat flows, which `active` does not count,
 // and notes the backends of the others.
-func (d *DataPlane) scanSNAT(refs []bool) (slots, used uint64) {
-	if snatSets(d.config.SNAT) == 0 {
+func (p *pass) scanSNAT(refs []bool) (slots, used uint64) {
+	if !p.snat {
 		return 0, 0
 	}
-	now := d.clock.now()
-	for i := range d.mem.snat {
-		for j := range d.mem.snat[i].Word {
-			at := &d.mem.snat[i].Word[j]
+	now := p.clock.now()
+	for i := range p.mem.snat {
+		for j := range p.mem.snat[i].Word {
+			at := &p.mem.snat[i].Word[j]
 			word := atomic.LoadUint64(at)
-			if word == 0 || d.idleTooLong(word, now) && atomic.CompareAndSwapUint64(at, word, 0) {
+			if word == 0 || p.idleTooLong(word, now) && atomic.CompareAndSwapUint64(at, word, 0) {
 				continue
 			}
 			used++
@@ -115,43 +160,30 @@ func (d *DataPlane) scanSNAT(refs []bool) (slots, used uint64) {
 			}
 		}
 	}
-	return uint64(len(d.mem.snat)) * flowSlots, used
+	return uint64(len(p.mem.snat)) * flowSlots, used
 }
 
-func (d *DataPlane) idleTooLong(word uint64, now uint32) bool {
-	return d.clock.age(word, now) > uint32(d.idle[flowState(word)])
+func (p *pass) idleTooLong(word uint64, now uint32) bool {
+	return p.clock.age(word, now) > uint32(p.idle[flowState(word)])
 }
 
 // expire removes a word that is idle past its timeout, and accounts for it.
-func (d *DataPlane) expire(at *uint64, word uint64, now uint32) bool {
+func (p *pass) expire(at *uint64, word uint64, now uint32) bool {
 	state, id := flowState(word), flowID(word)
-	if !d.idleTooLong(word, now) || !atomic.CompareAndSwapUint64(at, word, 0) {
+	if !p.idleTooLong(word, now) || !atomic.CompareAndSwapUint64(at, word, 0) {
 		return false
 	}
-	if int(id) < len(d.mem.active) {
-		atomic.AddUint64(&d.mem.active[id], -counted(state))
+	if int(id) < len(p.mem.active) {
+		atomic.AddUint64(&p.mem.active[id], -counted(state))
 	}
 	return true
 }
 
-// freeRetired frees retired backends and services that nothing refers to. It
-// waits out the programs that may have removed a backend's last flow and not
-// counted it yet.
-func (d *DataPlane) freeRetired(refs []bool) error {
-	var free []*backend
+// freeRetired frees the backends and services that nothing refers to.
+func (d *DataPlane) freeRetired() error {
 	nat := false
-	for id, b := range d.registry.retired {
-		if !refs[id] {
-			free = append(free, b)
-			nat = nat || b.key.forward.Translates()
-		}
-	}
-	if len(free) > 0 {
-		if err := grace(); err != nil {
-			return err
-		}
-	}
-	for _, b := range free {
+	for _, b := range d.registry.leaving {
+		nat = nat || b.key.forward.Translates()
 		d.freeBackend(b)
 	}
 	for _, s := range d.registry.indexes {
