@@ -10,9 +10,9 @@ import (
 const spliceStep = 256 << 10
 
 // Splice moves n bytes from one socket to another inside the kernel. Both must
-// be TCP. until is asked for the deadline of each 256 KiB from
-// the source; at the other end each has the time of WriteWithin. Fewer than n without
-// an error is the end of from.
+// be TCP. until is asked for the deadline of each 256 KiB that come; those that
+// go have the time of WriteWithin. Fewer than n without an error is the end of
+// from.
 func Splice(to, from *Conn, n int64, until func() time.Time) (moved int64, err error) {
 	source := &io.LimitedReader{R: from.tcp}
 	for moved < n {

@@ -4,6 +4,9 @@
 package stream
 
 import (
+	"cmp"
+	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -315,4 +318,38 @@ func (c *Conn) Ended() bool {
 		info, _ = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
 	})
 	return err != nil || info == nil || info.State != unix.BPF_TCP_ESTABLISHED
+}
+
+// ReadPrefix reads what parse finds at the beginning of what comes and not a
+// byte more. parse is given up to most bytes, and says how many are to be
+// taken: 0 without an error asks for more.
+func (c *Conn) ReadPrefix(most int, parse func([]byte) (int, error)) error {
+	if c.raw == nil {
+		return errors.New("not a TCP connection")
+	}
+	buf := make([]byte, most)
+	var failed error
+	err := c.raw.Read(func(fd uintptr) bool {
+		n, _, err := syscall.Recvfrom(int(fd), buf, syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		if err == syscall.EAGAIN {
+			return false
+		}
+		if err != nil || n == 0 {
+			failed = cmp.Or(os.NewSyscallError("recv", err), io.ErrUnexpectedEOF)
+			return true
+		}
+		taken, err := parse(buf[:n])
+		if failed = err; err != nil {
+			return true
+		}
+		if taken == 0 && n == most {
+			failed = fmt.Errorf("no end within %d bytes", most)
+			return true
+		}
+		if taken > 0 {
+			_, failed = syscall.Read(int(fd), buf[:taken])
+		}
+		return taken > 0
+	})
+	return cmp.Or(err, failed)
 }
