@@ -5,6 +5,7 @@
 
 /* Longest part of a frame that is captured, bytes: jumbo frames. */
 #define CAPTURE_MAX 9216
+#define CAPTURE_MASK 0x3fff /* not below */
 
 /* Packets of one CPU in a window of 2^20 ns: some 30,000 a second. */
 #define CAPTURE_WINDOW_SHIFT 20
@@ -80,9 +81,11 @@ __noinline int capture_begin(struct xdp_md *ctx)
 	c->head.out_ifindex = ctx->ingress_ifindex;
 	c->head.backend = 0;
 	c->head.reason = CAPTURE_NO_REASON;
-	copied = capture_length(c->head.length);
+	/* Not 0: a frame has a header. Linux 6.1 learns that from no comparison. */
+	copied = (capture_length(c->head.length) - 1) & CAPTURE_MASK;
+	copied++;
 	c->head.copied = 0;
-	if (copied < 1 || copied > CAPTURE_MAX)
+	if (copied > CAPTURE_MAX)
 		return 0;
 	if (!bpf_xdp_load_bytes(ctx, 0, c->frame, copied))
 		c->head.copied = copied;

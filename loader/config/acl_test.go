@@ -115,3 +115,20 @@ func TestACLIsRead(t *testing.T) {
 		}
 	}
 }
+
+// What is taken as a prefix is one, and written back it is the same.
+func FuzzPrefix(f *testing.F) {
+	for _, text := range []string{"10.0.0.0/8", "2001:db8::/32", "10.0.0.1", "::ffff:10.0.0.1", "fe80::1%eth0", "10.0.0.1/8", "x"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		p, err := parsePrefix(text)
+		if err != nil {
+			return
+		}
+		again, err := parsePrefix(p.String())
+		if err != nil || again != p || p != p.Masked() || p.Addr().Is4In6() || p.Addr().Zone() != "" {
+			t.Errorf("%q is %s, and that is %s, %v", text, p, again, err)
+		}
+	})
+}

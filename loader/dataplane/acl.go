@@ -61,15 +61,17 @@ func (c *change) prepareACLs() error {
 			next.services[index] = h
 		}
 	}
-	for _, w := range c.want.Services {
+	for i := range c.want.Services {
+		w := &c.want.Services[i]
+		if w.Service.ACL == nil {
+			continue
+		}
 		index := c.r.services[w.Service.VIP].index
 		h, err := c.list(held.services[index], w.Service.ACL)
 		if err != nil {
 			return fmt.Errorf("service %s: acl: %w", w.Service.Name, err)
 		}
-		if h.id != 0 {
-			next.services[index] = h
-		}
+		next.services[index] = h
 	}
 	c.acls = next
 	return nil

@@ -23,6 +23,9 @@ const (
 func (c *change) limits(s *service, w lb.Service) {
 	raw := &c.d.mem.services[s.index]
 	was := *raw
+	if was.SourceRate == w.NewFlowsPerSource.Rate && was.SourceBurst == w.NewFlowsPerSource.Burst && was.FlowRate == w.MaxNewFlows {
+		return
+	}
 	set := func(to bpf.WeirService) {
 		atomic.StoreUint32(&raw.SourceBurst, to.SourceBurst)
 		atomic.StoreUint32(&raw.SourceRate, to.SourceRate)
