@@ -50,7 +50,7 @@ func (a *app) root() *cobra.Command {
 	must(root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"human", "json"}, cobra.ShellCompDirectiveNoFileComp)))
 	root.AddCommand(
 		a.runCommand(), a.configCommand(), a.statusCommand(), a.serviceCommand(), a.backendCommand(),
-		a.tailCommand(), a.captureCommand(), a.flowsCommand(), a.weightsCommand(), a.explainCommand(), a.aclCommand(), a.metricsCommand(), a.reloadCommand(), a.unloadCommand(), a.doctorCommand(), a.simulateCommand(),
+		a.tailCommand(), a.captureCommand(), a.flowsCommand(), a.weightsCommand(), a.explainCommand(), a.routeCommand(), a.certCommand(), a.cacheCommand(), a.aclCommand(), a.metricsCommand(), a.reloadCommand(), a.unloadCommand(), a.doctorCommand(), a.simulateCommand(),
 		a.agentCommand(), demo.Command(), a.versionCommand(),
 	)
 	root.InitDefaultCompletionCmd()

@@ -19,7 +19,8 @@ func (a *app) runCommand() *cobra.Command {
 		Use:   "run -c FILE",
 		Short: "Run the daemon",
 		Long: `Loads the XDP program, or adopts the one that runs, and keeps it equal to the
-configuration. SIGHUP reads the configuration again. SIGTERM and SIGINT end the
+configuration. SIGHUP reads the configuration again, SIGUSR1 opens access logs
+anew. SIGTERM and SIGINT end the
 daemon; the data plane keeps forwarding until "weir unload".`,
 		Example: "  weir run -c /etc/weir/weir.yaml\n  weir run -c weir.yaml --log-format json --log-level debug",
 		Args:    cobra.NoArgs,
@@ -37,6 +38,10 @@ daemon; the data plane keeps forwarding until "weir unload".`,
 			hup := make(chan os.Signal, 1)
 			signal.Notify(hup, syscall.SIGHUP)
 			defer signal.Stop(hup)
+			usr1 := make(chan os.Signal, 1)
+			signal.Notify(usr1, syscall.SIGUSR1)
+			defer signal.Stop(usr1)
+			o.ReopenLogs = usr1
 			o.Log, o.Reload, o.Version, o.Open = slog.New(handler), hup, versionString(), a.kernel.open
 			return daemon.Run(cmd.Context(), o)
 		},

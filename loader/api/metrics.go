@@ -21,6 +21,9 @@ func (s *Server) metrics(w http.ResponseWriter, r *http.Request) {
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(newCollector(s, v))
+	if s.opts.HTTP != nil {
+		registry.MustRegister(s.opts.HTTP.Collectors()...)
+	}
 	families, err := registry.Gather()
 	if err != nil {
 		refuse(w, err)

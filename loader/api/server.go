@@ -17,6 +17,7 @@ import (
 type Options struct {
 	Control    *control.Controller
 	DataPlane  control.DataPlane
+	HTTP       HTTP // nil: no HTTP tier
 	Version    string
 	ConfigFile string
 	Log        *slog.Logger // nil: nothing is logged
@@ -89,10 +90,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 // Handler is the API without its socket.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
-	for _, r := range []struct {
-		method, path string
-		handle       func(http.ResponseWriter, *http.Request)
-	}{
+	for _, r := range append([]endpoint{
 		{"GET", "/v1/status", s.status},
 		{"GET", "/v1/services", s.services},
 		{"GET", "/v1/backends", s.backends},
@@ -110,7 +108,7 @@ func (s *Server) Handler() http.Handler {
 		{"GET", "/v1/acl", s.acls},
 		{"GET", "/v1/acl/test", s.testACL},
 		{"GET", "/metrics", s.metrics},
-	} {
+	}, s.httpRoutes()...) {
 		mux.HandleFunc(r.method+" "+r.path, s.whenReady(r.handle))
 		mux.HandleFunc(r.path, methodNotAllowed(r.method))
 	}

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"sync"
 
+	"weir/l7/tier"
 	"weir/loader/agents"
 	"weir/loader/api"
 	"weir/loader/config"
@@ -28,6 +29,8 @@ type Options struct {
 	Log        *slog.Logger
 	// Reload makes the daemon read its configuration again at each value.
 	Reload <-chan os.Signal
+	// ReopenLogs makes it open access logs anew.
+	ReopenLogs <-chan os.Signal
 	// Open opens the kernel side; OpenKernel outside of tests.
 	Open func(lb.Config, *slog.Logger) (*Kernel, error)
 }
@@ -74,12 +77,16 @@ func (o Options) run(ctx context.Context) error {
 	}
 	defer o.removePID()
 	checks, asked := health.NewSet(health.Options{}), agents.NewSet()
-	controller := control.New(control.Options{
+	var controller *control.Controller
+	pools := poolsOf{func() *control.Controller { return controller }}
+	http := tier.New(tier.Options{Pools: pools, Log: o.Log})
+	controller = control.New(control.Options{
 		Config: cfg, Overrides: overrides, DataPlane: kernel.Data, Hops: kernel.Hops,
-		Health: checks, Agents: asked, Load: o.load, Log: o.Log,
+		Health: checks, Agents: asked, Tier: http, Load: o.load, Log: o.Log,
 	})
 	server := api.New(api.Options{
-		Control: controller, DataPlane: kernel.Data, Version: o.Version, ConfigFile: o.ConfigFile, Log: o.Log,
+		Control: controller, DataPlane: kernel.Data, HTTP: shownTier{http, pools},
+		Version: o.Version, ConfigFile: o.ConfigFile, Log: o.Log,
 	})
 	o.Log.Info("starting", "version", o.Version, "config", o.ConfigFile, "socket", cfg.Socket)
 	err = together(ctx,
@@ -87,8 +94,9 @@ func (o Options) run(ctx context.Context) error {
 		checks.Run,
 		asked.Run,
 		controller.Run,
+		http.Run,
 		func(ctx context.Context) error { return server.Serve(ctx, listener) },
-		func(ctx context.Context) error { return o.followReloads(ctx, controller) },
+		func(ctx context.Context) error { return o.followSignals(ctx, controller, http) },
 	)
 	if err == nil {
 		o.Log.Info("stopped; the data plane keeps forwarding, `weir unload` removes it")
@@ -110,7 +118,7 @@ func (o Options) closeKernel(k *Kernel) {
 	}
 }
 
-func (o Options) followReloads(ctx context.Context, c *control.Controller) error {
+func (o Options) followSignals(ctx context.Context, c *control.Controller, t *tier.Tier) error {
 	for {
 		select {
 		case <-ctx.Done():
@@ -118,6 +126,8 @@ func (o Options) followReloads(ctx context.Context, c *control.Controller) error
 		case <-o.Reload:
 			// The controller logs and publishes what comes of it.
 			_ = c.ReloadFile(ctx)
+		case <-o.ReopenLogs:
+			t.ReopenLogs()
 		}
 	}
 }

@@ -277,6 +277,23 @@ func (c *Client) post(ctx context.Context, path string, body any) error {
 	return resp.Body.Close()
 }
 
+// ask posts a question and reads its answer.
+func (c *Client) ask(ctx context.Context, path string, body, into any) error {
+	b, err := json.Marshal(body)
+	if err != nil {
+		return fmt.Errorf("encoding the request: %w", err)
+	}
+	resp, err := c.do(ctx, http.MethodPost, path, b)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if err := json.NewDecoder(resp.Body).Decode(into); err != nil {
+		return fmt.Errorf("reading the daemon's answer: %w", err)
+	}
+	return nil
+}
+
 // do returns an answer with status 2xx, or an error.
 func (c *Client) do(ctx context.Context, method, path string, body []byte) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, "http://weir"+path, bytes.NewReader(body))
@@ -315,4 +332,47 @@ func answerError(resp *http.Response) error {
 		e.Error = "the daemon answered " + resp.Status
 	}
 	return &AnswerError{Status: resp.StatusCode, Message: e.Error}
+}
+
+// Routes lists the routes of the HTTP tier.
+func (c *Client) Routes(ctx context.Context) ([]wire.Route, error) {
+	var r wire.Routes
+	err := c.get(ctx, "/v1/http/routes", &r)
+	return r.Routes, err
+}
+
+// ExplainRoute says what becomes of a request.
+func (c *Client) ExplainRoute(ctx context.Context, q wire.RouteQuestion) (e wire.RouteExplanation, err error) {
+	return e, c.ask(ctx, "/v1/http/explain", q, &e)
+}
+
+// Certificates lists the certificates of the HTTP tier.
+func (c *Client) Certificates(ctx context.Context) ([]wire.Certificate, error) {
+	var all wire.Certificates
+	err := c.get(ctx, "/v1/http/certificates", &all)
+	return all.Certificates, err
+}
+
+// Caches gives counters and sizes of the caches.
+func (c *Client) Caches(ctx context.Context) ([]wire.Cache, error) {
+	var all wire.Caches
+	err := c.get(ctx, "/v1/http/caches", &all)
+	return all.Caches, err
+}
+
+// CacheEntries gives what is stored for a URL, in one cache or, if its name is
+// "", in all.
+func (c *Client) CacheEntries(ctx context.Context, cache, address string) ([]wire.CacheEntry, error) {
+	v := url.Values{"url": {address}}
+	if cache != "" {
+		v.Set("cache", cache)
+	}
+	var all wire.CacheEntries
+	err := c.get(ctx, "/v1/http/cache?"+v.Encode(), &all)
+	return all.Entries, err
+}
+
+// Purge makes caches forget.
+func (c *Client) Purge(ctx context.Context, p wire.Purge) (done wire.Purged, err error) {
+	return done, c.ask(ctx, "/v1/http/purge", p, &done)
 }
