@@ -42,6 +42,7 @@ type set struct {
 	endpoints []*endpoint // by the positions of the picker
 	picker    balance.Picker
 	bound     *balance.Bound // nil: not sticky
+	open      bool           // some backend takes requests: it has a weight
 }
 
 // carrier is how requests are sent: connections of one protocol.
@@ -104,6 +105,7 @@ func (p *Pool) replace(targets []Target) error {
 		if t.Up && !e.ejected() {
 			next.endpoints = append(next.endpoints, e)
 			members = append(members, balance.Member{Endpoint: &e.Endpoint, Weight: t.Weight})
+			next.open = next.open || t.Weight > 0
 		}
 	}
 	picker, err := balance.New(p.o.Algorithm, members, p.o.Seed)

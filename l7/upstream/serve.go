@@ -139,7 +139,7 @@ func (p *Pool) choose(a *attempts, x *exchange.Exchange) (i int, sticky bool) {
 		}
 	}
 	key := p.key(x)
-	if i = a.set.pick(key, a.tried); i >= 0 || p.o.Connections.Max == 0 || p.o.Queue.Length == 0 || len(a.set.endpoints) == 0 {
+	if i = a.set.pick(key, a.tried); i >= 0 || p.o.Connections.Max == 0 || p.o.Queue.Length == 0 || !a.set.open {
 		return i, false
 	}
 	return p.enqueue(a, x, key), false
@@ -205,7 +205,7 @@ var (
 
 func (p *Pool) unserved(x *exchange.Exchange) {
 	why := errNoBackend
-	if len(p.set.Load().endpoints) > 0 {
+	if p.set.Load().open {
 		why = errFull
 	}
 	x.Fail(http.StatusServiceUnavailable, why.Error())
