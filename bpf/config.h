@@ -2,10 +2,6 @@
 /* Set by the loader before the verifier runs, which removes what is off. */
 #pragma once
 
-/* Version of everything in types.h and maps.h; pinned maps of another version
- * are refused. */
-#define LAYOUT 4
-
 /* Secret of the flow table's hash. Of this node alone, so that nobody outside
  * can aim at one set. */
 const volatile __u32 flow_key[12];
@@ -36,7 +32,6 @@ const volatile __u32 tunnel_source6[2];
 const volatile __u16 gue_port;
 
 /* Source addresses of ours: IPv4 first. */
-#define SNAT_SOURCES 32
 const volatile struct address snat_sources[SNAT_SOURCES];
 const volatile __u32 snat_count4;
 const volatile __u32 snat_count6;

@@ -5,9 +5,6 @@
  * and for pickers that compare loads a weight (high 16 bits). */
 #pragma once
 
-#define TABLE_SIZE_MASK 0xffffff
-#define TABLE_PICKER_SHIFT 24
-
 static __always_inline __u32 arena_read(__u32 at)
 {
 	__u32 line = at / ARENA_LINE;
@@ -22,10 +19,6 @@ static __always_inline __u32 cursor_next(__u32 service)
 
 	return cursor ? __sync_fetch_and_add(cursor, 1) : 0;
 }
-
-#define LEAST_MAX 32
-#define ENTRY_SLOT 0xffff
-#define ENTRY_WEIGHT_SHIFT 16
 
 struct candidate {
 	__u64 load; /* active flows */

@@ -2,8 +2,6 @@
 /* Which service a packet is for. */
 #pragma once
 
-#define VIP_MARK 1 /* vip_key.pad: an entry that only says "has services" */
-
 static __always_inline struct service *service_get(const struct vip_key *key, __u32 *index)
 {
 	__u32 *found = bpf_map_lookup_elem(&vips, key);

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Full NAT: the backend sees one of our own addresses and a port that only
  * this flow has. The pairs are the slots of a table like the flow table: word
- * n stands for address n / 64512 and port 1024 + n % 64512, so a pair is taken
- * by the compare-and-swap that stores the flow, and never by two. A flow may
- * have a slot of either of two sets; if all are live, sources are exhausted. */
+ * n stands for address n / SNAT_PORTS and port SNAT_FIRST_PORT + n % SNAT_PORTS,
+ * so a pair is taken by the compare-and-swap that stores the flow, and never by
+ * two. A flow may have a slot of either of two sets; if all are live, sources are
+ * exhausted. */
 #pragma once
 
-#define SNAT_FIRST_PORT 1024
-#define SNAT_PORTS 64512
 #define SNAT_SETS (SNAT_PORTS / FLOW_SLOTS) /* of one address */
 
 static __always_inline __u32 snat_set_index(__u64 hash, __u32 version)

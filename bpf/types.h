@@ -2,7 +2,37 @@
 /* Layouts that user space shares. bpf2go emits the Go types from these. */
 #pragma once
 
-#define FLOW_SLOTS 8 /* words of one set: a cache line */
+/* Numbers that user space needs too: bpf2go makes Go's of these. */
+enum constant {
+	LAYOUT = 5,     /* version of all here and in maps.h; pinned maps of others are refused */
+	FLOW_SLOTS = 8, /* words of one set: a cache line */
+
+	/* An arena is an array of u32; the kernel rounds an element up to 8 bytes, so
+	 * they come by the line. */
+	ARENA_LINE = 16,
+
+	/* A table's head and entries, see pick.h. */
+	TABLE_SIZE_MASK = 0xffffff,
+	TABLE_PICKER_SHIFT = 24,
+	ENTRY_SLOT = 0xffff,
+	ENTRY_WEIGHT_SHIFT = 16,
+	LEAST_MAX = 32, /* entries that PICK_LEAST compares */
+
+	VIP_MARK = 1, /* vip_key.pad: an entry that only says "has services" */
+
+	/* Of snat, see snat.h. */
+	SNAT_SOURCES = 32, /* addresses */
+	SNAT_FIRST_PORT = 1024,
+	SNAT_PORTS = 64512, /* of one address */
+};
+
+enum backend_flag {
+	/* The real's address alone does not tell whose reply a packet is: other
+	 * services NAT to it too, or it is registered for every port. Flows then
+	 * have an entry for the reply direction. */
+	BACKEND_SHARED = 1,
+	BACKEND_QUIC = 2, /* of a service that knows server ids */
+};
 
 enum forward {
 	FORWARD_NONE = 0,
@@ -163,12 +193,6 @@ struct backend {
 	struct address vip;
 };
 
-/* The real's address alone does not tell whose reply a packet is: other
- * services NAT to it too, or it is registered for every port. Flows then have
- * an entry for the reply direction. */
-#define BACKEND_SHARED 1
-#define BACKEND_QUIC 2 /* of a service that knows server ids */
-
 /* One cache line for each (CPU, backend). */
 struct backend_stats {
 	__u64 packets;
@@ -183,10 +207,6 @@ struct backend_stats {
 struct flow_set {
 	__u64 word[FLOW_SLOTS];
 };
-
-/* The arena is an array of u32; the kernel rounds an element up to 8 bytes, so
- * they come by the line. */
-#define ARENA_LINE 16
 
 struct arena_line {
 	__u32 entry[ARENA_LINE];
@@ -287,3 +307,5 @@ const enum flow_state *emit_flow_state __attribute__((unused));
 const enum fragment_kind *emit_fragment_kind __attribute__((unused));
 const enum forward *emit_forward __attribute__((unused));
 const enum picker *emit_picker __attribute__((unused));
+const enum constant *emit_constant __attribute__((unused));
+const enum backend_flag *emit_backend_flag __attribute__((unused));

@@ -62,6 +62,13 @@ type WeirBackend struct {
 	Vip     WeirAddress
 }
 
+type WeirBackendFlag uint32
+
+const (
+	WeirBackendFlagBACKEND_SHARED WeirBackendFlag = 1
+	WeirBackendFlagBACKEND_QUIC   WeirBackendFlag = 2
+)
+
 type WeirBackendStats struct {
 	_            structs.HostLayout
 	Packets      uint64
@@ -105,6 +112,23 @@ type WeirCaptured struct {
 	Verdict    uint32
 	Reason     uint32
 }
+
+type WeirConstant uint32
+
+const (
+	WeirConstantLAYOUT             WeirConstant = 5
+	WeirConstantFLOW_SLOTS         WeirConstant = 8
+	WeirConstantARENA_LINE         WeirConstant = 16
+	WeirConstantTABLE_SIZE_MASK    WeirConstant = 16777215
+	WeirConstantTABLE_PICKER_SHIFT WeirConstant = 24
+	WeirConstantENTRY_SLOT         WeirConstant = 65535
+	WeirConstantENTRY_WEIGHT_SHIFT WeirConstant = 16
+	WeirConstantLEAST_MAX          WeirConstant = 32
+	WeirConstantVIP_MARK           WeirConstant = 1
+	WeirConstantSNAT_SOURCES       WeirConstant = 32
+	WeirConstantSNAT_FIRST_PORT    WeirConstant = 1024
+	WeirConstantSNAT_PORTS         WeirConstant = 64512
+)
 
 type WeirEvent struct {
 	_       structs.HostLayout
@@ -378,7 +402,9 @@ const (
 	WeirVarCaptureOn        = "capture_on"
 	WeirVarCaptureWant      = "capture_want"
 	WeirVarClockShift       = "clock_shift"
+	WeirVarEmitBackendFlag  = "emit_backend_flag"
 	WeirVarEmitCaptured     = "emit_captured"
+	WeirVarEmitConstant     = "emit_constant"
 	WeirVarEmitEvent        = "emit_event"
 	WeirVarEmitEventKind    = "emit_event_kind"
 	WeirVarEmitFlowState    = "emit_flow_state"
@@ -499,7 +525,9 @@ type WeirVariableSpecs struct {
 	CaptureOn        *ebpf.VariableSpec `ebpf:"capture_on"`
 	CaptureWant      *ebpf.VariableSpec `ebpf:"capture_want"`
 	ClockShift       *ebpf.VariableSpec `ebpf:"clock_shift"`
+	EmitBackendFlag  *ebpf.VariableSpec `ebpf:"emit_backend_flag"`
 	EmitCaptured     *ebpf.VariableSpec `ebpf:"emit_captured"`
+	EmitConstant     *ebpf.VariableSpec `ebpf:"emit_constant"`
 	EmitEvent        *ebpf.VariableSpec `ebpf:"emit_event"`
 	EmitEventKind    *ebpf.VariableSpec `ebpf:"emit_event_kind"`
 	EmitFlowState    *ebpf.VariableSpec `ebpf:"emit_flow_state"`
@@ -624,7 +652,9 @@ type WeirVariables struct {
 	CaptureOn        *ebpf.Variable `ebpf:"capture_on"`
 	CaptureWant      *ebpf.Variable `ebpf:"capture_want"`
 	ClockShift       *ebpf.Variable `ebpf:"clock_shift"`
+	EmitBackendFlag  *ebpf.Variable `ebpf:"emit_backend_flag"`
 	EmitCaptured     *ebpf.Variable `ebpf:"emit_captured"`
+	EmitConstant     *ebpf.Variable `ebpf:"emit_constant"`
 	EmitEvent        *ebpf.Variable `ebpf:"emit_event"`
 	EmitEventKind    *ebpf.Variable `ebpf:"emit_event_kind"`
 	EmitFlowState    *ebpf.Variable `ebpf:"emit_flow_state"`

@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	tableSizeMask = 1<<24 - 1 // TABLE_SIZE_MASK
-	pickerShift   = 24        // TABLE_PICKER_SHIFT
+	tableSizeMask = uint32(bpf.WeirConstantTABLE_SIZE_MASK)
+	pickerShift   = uint32(bpf.WeirConstantTABLE_PICKER_SHIFT)
 )
 
 // arena hands out regions of the map arena: tables and member lists, each a

@@ -18,10 +18,10 @@ import (
 )
 
 const (
-	flowSlots   = 8  // FLOW_SLOTS
+	flowSlots   = uint32(bpf.WeirConstantFLOW_SLOTS)
 	flowStates  = 8  // FLOW_STATES
 	clockShift  = 32 // clock_shift
-	arenaLine   = 16 // ARENA_LINE
+	arenaLine   = uint32(bpf.WeirConstantARENA_LINE)
 	filterWords = 65536 / 64
 	activeCount = 8 // bytes of one count of active flows
 
@@ -73,7 +73,7 @@ func activeCounts(l lb.Limits) uint32 { return 1 << bits.Len32(l.Backends) }
 // the limit, sets hold 2.7 flows on average and fewer than one flow in 1,000
 // finds all eight slots of its set taken (Poisson), at 24 bytes a flow.
 func flowSets(l lb.Limits) uint32 {
-	return uint32(max(1, uint64(l.Flows)*3/flowSlots))
+	return uint32(max(1, uint64(l.Flows)*3/uint64(flowSlots)))
 }
 
 // sourceSets has two slots for each source, so that one set in a thousand has
@@ -93,7 +93,7 @@ func limitsOf(m *bpf.WeirMaps) lb.Limits {
 
 // mostFlows is the highest limit for which flowSets gives so many sets.
 func mostFlows(sets uint32) uint32 {
-	return uint32(min(((uint64(sets)+1)*flowSlots-1)/3, math.MaxUint32))
+	return uint32(min(((uint64(sets)+1)*uint64(flowSlots)-1)/3, math.MaxUint32))
 }
 
 // lacks says what a configuration needs more of than there are limits, or "".
@@ -118,7 +118,7 @@ func lacks(have, need lb.Limits) string {
 // snatSets is the size of the table of source addresses and ports; see
 // bpf/snat.h.
 func snatSets(s lb.SNATSources) uint32 {
-	const setsOfAddress = 64512 / flowSlots // SNAT_SETS
+	const setsOfAddress = snatPorts / flowSlots // SNAT_SETS
 	return uint32(len(s.Source4)+len(s.Source6)) * setsOfAddress
 }
 

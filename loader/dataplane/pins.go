@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	layout      = 4 // LAYOUT in bpf/config.h
+	layout      = uint32(bpf.WeirConstantLAYOUT)
 	mapsDir     = "maps"
 	linksDir    = "links"
 	programPin  = "program"

@@ -39,7 +39,7 @@ func (s *situation) victim(w flowWords, tag uint32) (rank uint32, slot int) {
 	var best uint32
 	for i, word := range w {
 		r := s.rank(word, tag)
-		near := uint32(flowSlots-1) - (uint32(i)^tag)%flowSlots // to the preferred slot
+		near := flowSlots - 1 - (uint32(i)^tag)%flowSlots // to the preferred slot
 		if score := r<<16 | s.clock.age(word, s.now)<<4 | near; score >= best {
 			best, rank, slot = score, r, i
 		}

@@ -6,9 +6,9 @@ import (
 )
 
 const (
-	leastMax    = 32     // LEAST_MAX
-	entrySlot   = 0xffff // ENTRY_SLOT
-	weightShift = 16     // ENTRY_WEIGHT_SHIFT
+	leastMax    = int(bpf.WeirConstantLEAST_MAX)
+	entrySlot   = uint32(bpf.WeirConstantENTRY_SLOT)
+	weightShift = uint32(bpf.WeirConstantENTRY_WEIGHT_SHIFT)
 
 	drawMultiplier = 0xf1357aea2e62a9c5 // draw_next
 )

@@ -3,11 +3,13 @@ package dataplane
 import (
 	"net/netip"
 	"slices"
+
+	"weir/bpf"
 )
 
 const (
-	snatFirstPort = 1024  // SNAT_FIRST_PORT
-	snatPorts     = 64512 // SNAT_PORTS
+	snatFirstPort = uint32(bpf.WeirConstantSNAT_FIRST_PORT)
+	snatPorts     = uint32(bpf.WeirConstantSNAT_PORTS)
 )
 
 // snatRehash is snat_rehash in bpf/snat.h.
@@ -18,7 +20,7 @@ func snatRehash(hash uint64) uint64 {
 // snatSet is snat_set_index in bpf/snat.h; false if there are no addresses of
 // the packet's family.
 func (s *situation) snatSet(hash uint64) (uint32, bool) {
-	const setsOfAddress = snatPorts / flowSlots
+	const setsOfAddress = int(snatPorts / flowSlots)
 	first, count := uint32(0), len(s.config.SNAT.Source4)
 	if s.tuple.src.Is6() {
 		first, count = uint32(count*setsOfAddress), len(s.config.SNAT.Source6)

@@ -7,7 +7,7 @@ import (
 	"weir/loader/lb"
 )
 
-const quicFlag = 2 // BACKEND_QUIC
+const quicFlag = uint8(bpf.WeirBackendFlagBACKEND_QUIC)
 
 // serverID notes what a backend's connection ids say.
 func (c *change) serverID(b *backend, to string) {

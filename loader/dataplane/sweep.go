@@ -43,7 +43,7 @@ func (d *DataPlane) Sweep() (lb.FlowUse, error) {
 	}
 	found := pass.scan()
 	use := lb.FlowUse{
-		Slots:   uint64(len(d.mem.flows)) * flowSlots,
+		Slots:   uint64(len(d.mem.flows)) * uint64(flowSlots),
 		ByState: map[string]uint64{},
 		Expired: found.expired,
 	}
@@ -160,7 +160,7 @@ func (p *pass) scanSNAT(refs []bool) (slots, used uint64) {
 			}
 		}
 	}
-	return uint64(len(p.mem.snat)) * flowSlots, used
+	return uint64(len(p.mem.snat)) * uint64(flowSlots), used
 }
 
 func (p *pass) idleTooLong(word uint64, now uint32) bool {

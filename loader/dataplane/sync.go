@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	sharedFlag = 1 // BACKEND_SHARED
-	vipMark    = 1 // VIP_MARK
+	sharedFlag = uint8(bpf.WeirBackendFlagBACKEND_SHARED)
+	vipMark    = uint8(bpf.WeirConstantVIP_MARK)
 )
 
 // syncReals makes the maps that recognise replies equal to the NAT backends,

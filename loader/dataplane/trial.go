@@ -19,7 +19,7 @@ func (s *situation) trialConfig() lb.Config {
 	c.Interfaces, c.Least = nil, lb.Limits{}
 	c.Limits = lb.Limits{
 		Services: 1, Backends: uint32(len(s.backends) + 1), Flows: s.spread(),
-		TableEntries: uint32(len(s.table) + len(s.members) + 2*arenaLine),
+		TableEntries: uint32(len(s.table) + len(s.members) + 2*int(arenaLine)),
 	}
 	return c
 }
