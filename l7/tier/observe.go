@@ -12,7 +12,7 @@ import (
 
 // refusals counts what never became a request.
 type refusals struct {
-	handshake atomic.Uint64
+	connections atomic.Uint64 // limits, handshakes, PROXY headers
 
 	mu       sync.Mutex
 	requests map[int]uint64 // malformed ones, by the status of the answer
@@ -37,7 +37,7 @@ func (t *Tier) Collectors() []prometheus.Collector {
 
 var (
 	descRefused     = prometheus.NewDesc("weir_http_refused_total", "Malformed requests, by status of the answer.", []string{"code"}, nil)
-	descHandshakes  = prometheus.NewDesc("weir_http_handshakes_failed_total", "TLS handshakes that came to nothing.", nil, nil)
+	descUnserved    = prometheus.NewDesc("weir_http_connections_refused_total", "Connections that were not served: limits, handshakes, PROXY headers.", nil, nil)
 	descConnections = prometheus.NewDesc("weir_http_connections", "Open connections of clients, over TCP.", []string{"listener"}, nil)
 	descLogDropped  = prometheus.NewDesc("weir_http_log_dropped_total", "Lines of access logs for which there was no room.", []string{"file"}, nil)
 	descLogFailed   = prometheus.NewDesc("weir_http_log_failed_total", "Lines of access logs that could not be written.", []string{"file"}, nil)
@@ -46,7 +46,7 @@ var (
 
 // Describe implements prometheus.Collector.
 func (c collector) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descRefused, descHandshakes, descConnections, descLogDropped, descLogFailed, descTraces} {
+	for _, d := range []*prometheus.Desc{descRefused, descUnserved, descConnections, descLogDropped, descLogFailed, descTraces} {
 		out <- d
 	}
 }
@@ -62,7 +62,7 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 		counter(descRefused, n, strconv.Itoa(status))
 	}
 	t.refused.mu.Unlock()
-	counter(descHandshakes, t.refused.handshake.Load())
+	counter(descUnserved, t.refused.connections.Load())
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	open := map[string]int64{}

@@ -9,6 +9,7 @@ import (
 	"weir/l7/accesslog"
 	"weir/l7/cache"
 	"weir/l7/certs"
+	"weir/l7/listen"
 	"weir/l7/static"
 	"weir/l7/trace"
 	"weir/l7/upstream"
@@ -32,14 +33,14 @@ type parts struct {
 	tracers shelf[*trace.Tracer]
 	stores  shelf[*certs.Store]
 	ends    shelf[*ends]
-	sockets shelf[*socket]
+	sockets shelf[*listen.Listener]
 	quic    shelf[*quicSocket]
 }
 
 func newParts() parts {
 	return parts{
 		pools: shelf[*upstream.Pool]{}, caches: shelf[*cache.Cache]{}, files: shelf[*static.Files]{}, sinks: shelf[*accesslog.Sink]{},
-		tracers: shelf[*trace.Tracer]{}, stores: shelf[*certs.Store]{}, sockets: shelf[*socket]{},
+		tracers: shelf[*trace.Tracer]{}, stores: shelf[*certs.Store]{}, sockets: shelf[*listen.Listener]{},
 		ends: shelf[*ends]{}, quic: shelf[*quicSocket]{},
 	}
 }

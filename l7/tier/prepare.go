@@ -28,6 +28,9 @@ type draft struct {
 
 	attach []func() // sockets to their ends
 
+	decided   chan struct{} // closed when it is in force, or will never be
+	committed bool          // before that
+
 	pools  map[string]lb.Pool
 	seed   uint64
 	tracer *trace.Tracer // nil: none
@@ -42,7 +45,7 @@ type table = route.Table
 func (t *Tier) Prepare(c lb.Config) (commit, discard func(), err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	d := &draft{tier: t, next: newParts(), pools: map[string]lb.Pool{}, seed: c.Seed}
+	d := &draft{tier: t, next: newParts(), pools: map[string]lb.Pool{}, seed: c.Seed, decided: make(chan struct{})}
 	for _, p := range c.Pools {
 		d.pools[p.Name] = p
 	}
@@ -57,6 +60,7 @@ func (d *draft) discard() {
 	for i := len(d.undo) - 1; i >= 0; i-- {
 		d.undo[i]()
 	}
+	close(d.decided)
 }
 
 func (d *draft) build(c lb.HTTP) error {
@@ -194,7 +198,9 @@ func (d *draft) commit() {
 		f()
 	}
 	d.startNew(old)
-	gone(old.sockets, d.next.sockets, (*socket).retire)
+	d.committed = true
+	close(d.decided)
+	gone(old.sockets, d.next.sockets, closeListener)
 	gone(old.quic, d.next.quic, func(s *quicSocket) { t.running.Go(s.stop) })
 	gone(old.ends, d.next.ends, func(e *ends) { t.leaving = append(t.leaving, e) })
 	t.leaving = slices.DeleteFunc(t.leaving, func(e *ends) bool { return e.open.Load() == 0 })
@@ -213,11 +219,6 @@ func (d *draft) startNew(old parts) {
 	for name, p := range next.stores {
 		if old.stores[name].it != p.it {
 			t.start(p.it, p.it.Run)
-		}
-	}
-	for name, p := range next.sockets {
-		if old.sockets[name].it != p.it {
-			t.running.Go(p.it.accept)
 		}
 	}
 	for name, p := range next.quic {

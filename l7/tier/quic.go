@@ -9,6 +9,9 @@ import (
 	"net/netip"
 	"strconv"
 	"sync/atomic"
+	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"weir/l7/exchange"
 	"weir/l7/h3"
@@ -24,7 +27,7 @@ type quicSocket struct {
 }
 
 func (t *Tier) listenQUIC(a netip.AddrPort, first *ends) (*quicSocket, error) {
-	conf := net.ListenConfig{Control: freebind}
+	conf := net.ListenConfig{Control: freebindUDP}
 	packets, err := conf.ListenPacket(context.Background(), "udp", a.String())
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s/udp: %w", a, err)
@@ -46,6 +49,17 @@ func (t *Tier) listenQUIC(a netip.AddrPort, first *ends) (*quicSocket, error) {
 		return nil, errors.Join(err, packets.Close())
 	}
 	return s, nil
+}
+
+// freebindUDP lets a VIP be bound that is not an address of this host yet.
+func freebindUDP(network, _ string, c syscall.RawConn) error {
+	level, option := unix.IPPROTO_IP, unix.IP_FREEBIND
+	if network == "udp6" {
+		level, option = unix.IPPROTO_IPV6, unix.IPV6_FREEBIND
+	}
+	var failed error
+	err := c.Control(func(fd uintptr) { failed = unix.SetsockoptInt(int(fd), level, option, 1) })
+	return errors.Join(err, failed)
 }
 
 func (s *quicSocket) serve(t *Tier) {

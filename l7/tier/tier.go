@@ -117,7 +117,7 @@ func (t *Tier) stop() {
 	t.mu.Unlock()
 	var closing sync.WaitGroup
 	for _, s := range parts.sockets {
-		s.it.retire()
+		closeListener(s.it)
 	}
 	for _, s := range parts.quic {
 		closing.Go(s.it.stop)
