@@ -168,6 +168,9 @@ func TestCaptureFilters(t *testing.T) {
 			// Those of two CPUs may come in another order.
 			slices.SortFunc(got, func(a, b lb.Captured) int { return a.Time.Compare(b.Time) })
 			for i, p := range got {
+				if elsewhere := p.Out != nil && p.Out.Interface != p.In.Interface; elsewhere != (p.Verdict == "redirect") {
+					t.Errorf("captured %+v, on the wrong interfaces", p)
+				}
 				if said := strings.TrimSpace(p.Verdict + " " + p.Reason); said != c.want[i] ||
 					c.filter.VIP != nil && (p.VIP == nil || *p.VIP != *c.filter.VIP) || c.filter.Backend.IsValid() && p.Backend != c.filter.Backend {
 					t.Errorf("captured %+v, want %s", p, c.want[i])

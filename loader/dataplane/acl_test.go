@@ -1,9 +1,11 @@
 package dataplane
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -195,37 +197,51 @@ func TestACLChangesAtOnce(t *testing.T) {
 	if err := d.Apply(a); err != nil {
 		t.Fatal(err)
 	}
-	done := make(chan error, 1)
-	var changing sync.WaitGroup
-	changing.Go(func() {
-		defer close(done)
-		for i := range 200 {
-			if err := d.Apply([]lb.State{b, a}[i%2]); err != nil {
-				done <- err
+	dropped := func() uint64 {
+		t.Helper()
+		all, err := d.reasons()
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := slices.IndexFunc(all, func(r lb.ReasonCount) bool { return r.Reason == "acl" })
+		return all[i].Packets
+	}
+	before, sent, changes := dropped(), uint64(0), 0
+	ctx, stop := context.WithCancel(t.Context())
+	var sending sync.WaitGroup
+	sending.Go(func() {
+		defer stop()
+		const burst = 1_000_000
+		for range 10 {
+			if _, _, err := d.Program().Benchmark(syn(client, web), burst, nil); err != nil {
+				t.Error(err)
 				return
 			}
-			if _, err := d.Sweep(); err != nil {
-				done <- err
-				return
-			}
+			sent += burst
 		}
 	})
-	packets := 0
-	for running := true; running; packets++ {
-		select {
-		case err := <-done:
-			if err != nil {
-				t.Error(err)
-			}
-			running = false
-		default:
-			if v, _ := run(t, d, syn(client, web)); v != 1 {
-				t.Fatalf("packet %d: verdict %d, want a drop", packets, v)
+	for ; ctx.Err() == nil; changes++ {
+		if err := d.Apply([]lb.State{b, a}[changes%2]); err != nil {
+			t.Fatal(err)
+		}
+		if changes%8 == 0 {
+			if err := d.reclaimNow(); err != nil {
+				t.Fatal(err)
 			}
 		}
 	}
-	changing.Wait()
-	t.Logf("%d packets during 200 changes", packets)
+	sending.Wait()
+	if n := dropped() - before; n != sent {
+		t.Errorf("of %d packets during %d changes %d were not dropped", sent, changes, sent-n)
+	}
+	t.Logf("%d packets during %d changes", sent, changes)
+}
+
+// reclaimNow removes the lists that were replaced.
+func (d *DataPlane) reclaimNow() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.reclaim()
 }
 
 // 100,000 prefixes: how long they take to come into force.
