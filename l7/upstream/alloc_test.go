@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"weir/l7/exchange"
+	"weir/l7/internal/race"
 	"weir/l7/upstream"
 )
 
@@ -40,7 +41,7 @@ func ask(t testing.TB, addr string) func() {
 // TestNoAllocation: a proxied GET and a cached hit on connections that are kept
 // allocate nothing, at either end.
 func TestNoAllocation(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("the race detector has sync.Pool drop what it is given")
 	}
 	backend := front(t, prebuilt())
