@@ -29,6 +29,8 @@ type Options struct {
 	BodyRate int
 	Write    time.Duration // for each piece of an answer to be taken; 60 s
 	Tunnel   time.Duration // for which a tunnel may be silent both ways; 1 h
+	// Requests is how many one connection may carry; 0: any.
+	Requests int
 	// Connect lets CONNECT through to the handler. Otherwise it is answered
 	// with 405.
 	Connect bool

@@ -167,6 +167,14 @@ func TestServe(t *testing.T) {
 	}
 }
 
+func TestRequestsOfOneConnection(t *testing.T) {
+	_, addr := serve(t, h1.Options{Handler: echo, Requests: 2})
+	out := send(t, addr, strings.Repeat("GET / HTTP/1.1\r\nHost: a\r\n\r\n", 3))
+	if got := strings.Count(out, "GET / "); got != 2 || !strings.Contains(out, "Connection: close\r\n\r\nGET / ") {
+		t.Errorf("%d answers: %q", got, out)
+	}
+}
+
 const badRequest = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 16\r\nConnection: close\r\n\r\n400 Bad Request\n"
 
 func TestServeLargeBodies(t *testing.T) {

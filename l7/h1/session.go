@@ -21,6 +21,7 @@ type session struct {
 	w      *work       // nil while it waits for a request
 	busy   atomic.Bool // w is there
 	keep   bool        // another request may follow
+	served int         // requests before this one
 
 	interim  sync.Mutex // held to write interim answers
 	answered bool       // the answer has begun, so none may follow
@@ -131,6 +132,10 @@ func (ss *session) begin(x *exchange.Exchange) {
 	r := &x.Request
 	ss.keep = !ss.w.m.close && (r.Protocol == exchange.HTTP11 || ss.w.m.keepAlive)
 	ss.answered = false
+	ss.served++
+	if most := ss.server.options.Requests; most > 0 && ss.served >= most {
+		ss.keep = false
+	}
 	if r.Protocol == exchange.HTTP11 {
 		x.Inform = ss.inform
 	}

@@ -38,6 +38,10 @@ type Options struct {
 	Retries       lb.Retries
 	Ejection      lb.Ejection
 	Sticky        *balance.Sticky // nil: off
+	// Hedge is after how long a request without an answer, of those that may be
+	// repeated, is sent to another backend as well, within the retries' budget;
+	// 0: never.
+	Hedge time.Duration
 	// Dial connects to a backend; nil: over TCP.
 	Dial func(ctx context.Context, addr netip.AddrPort) (net.Conn, error)
 }

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 
@@ -16,13 +17,23 @@ func (p *Pool) keepBody(x *exchange.Exchange) bool {
 		r.Continue || !repeatable(r.Method) {
 		return true
 	}
-	bytes := make([]byte, r.Length)
-	if _, err := io.ReadFull(r.Body, bytes); err != nil {
-		x.Fail(http.StatusBadRequest, "read the request's body: "+err.Error())
+	if _, err := hold(x); err != nil {
+		x.Fail(http.StatusBadRequest, err.Error())
 		return false
 	}
-	r.Body = &replay{exchange.NewBytes(bytes), bytes, r.Body}
 	return true
+}
+
+// hold reads the whole body, of a known length, into memory, from where it is
+// then read.
+func hold(x *exchange.Exchange) ([]byte, error) {
+	r := &x.Request
+	all := make([]byte, r.Length)
+	if _, err := io.ReadFull(r.Body, all); err != nil {
+		return nil, fmt.Errorf("read the request's body: %w", err)
+	}
+	r.Body = &replay{exchange.NewBytes(all), all, r.Body}
+	return all, nil
 }
 
 // rewind makes a body that was read whole again, and reports false if it

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"sync/atomic"
 
 	"weir/l7/exchange"
 	"weir/l7/h1"
@@ -12,7 +13,10 @@ import (
 // Serve implements exchange.Handler.
 func (p *Pool) Serve(x *exchange.Exchange) {
 	x.Pool = p.o.Name
-	p.serve(x, nil)
+	if p.o.Hedge > 0 && p.hedged(x) {
+		return
+	}
+	p.serve(x, nil, nil)
 }
 
 // attempts are the backends that a request has been sent to.
@@ -23,8 +27,8 @@ type attempts struct {
 }
 
 // serve sends x until a backend answers or no retry is left. avoid are
-// positions in the set that is current.
-func (p *Pool) serve(x *exchange.Exchange, avoid []int) {
+// positions in the set that is current; picked is told the first that is asked.
+func (p *Pool) serve(x *exchange.Exchange, avoid []int, picked *atomic.Int32) {
 	a := attempts{tried: avoid, set: p.set.Load()}
 	if !p.keepBody(x) {
 		return
@@ -34,6 +38,9 @@ func (p *Pool) serve(x *exchange.Exchange, avoid []int) {
 		if i < 0 {
 			p.unserved(x)
 			break
+		}
+		if picked != nil {
+			picked.CompareAndSwap(-1, int32(i))
 		}
 		e := a.set.endpoints[i]
 		x.Attempts++
@@ -103,12 +110,18 @@ func (p *Pool) again(a *attempts, x *exchange.Exchange, f *h1.Failure) bool {
 	if a.retried {
 		return true
 	}
-	if n := p.retries.Add(1); n > int64(r.Least) && n*100 > p.active()*int64(r.Budget) {
-		p.retries.Add(-1)
-		return false
+	a.retried = p.affordable()
+	return a.retried
+}
+
+// affordable reports whether one more retry is within the budget, and counts it.
+func (p *Pool) affordable() bool {
+	n := p.retries.Add(1)
+	if n <= int64(p.o.Retries.Least) || n*100 <= p.active()*int64(p.o.Retries.Budget) {
+		return true
 	}
-	a.retried = true
-	return true
+	p.retries.Add(-1)
+	return false
 }
 
 // active is how many requests are under way.
