@@ -119,10 +119,6 @@ func (d *disk) write(url string, e *entry) {
 func (d *disk) work() {
 	for j := range d.jobs {
 		s, err := d.store(j)
-		d.mu.Lock()
-		delete(d.pending, j)
-		d.waiting -= int64(len(j.entry.body))
-		d.mu.Unlock()
 		switch {
 		case err != nil:
 			d.failed.Add(1)
@@ -130,6 +126,10 @@ func (d *disk) work() {
 			d.add(s, func() bool { return !j.entry.gone.Load() })
 			d.written.Add(1)
 		}
+		d.mu.Lock() // only now: whoever purges finds it here or among the files
+		delete(d.pending, j)
+		d.waiting -= int64(len(j.entry.body))
+		d.mu.Unlock()
 	}
 }
 
@@ -329,11 +329,15 @@ func (d *disk) choice(e *entry) uint64 {
 	return h.Sum64()
 }
 
+// urls are those that have files, or will have: some more than once.
 func (d *disk) urls() func(yield func(string) bool) {
 	d.mu.Lock()
 	all := make([]string, 0, len(d.byURL))
 	for url := range d.byURL {
 		all = append(all, url)
+	}
+	for j := range d.pending {
+		all = append(all, j.url)
 	}
 	d.mu.Unlock()
 	return slices.Values(all)
@@ -345,6 +349,11 @@ func (d *disk) tagged(tag string) []string {
 	var all []string
 	for s := range d.byTag[tag] {
 		all = append(all, s.url)
+	}
+	for j := range d.pending {
+		if slices.Contains(j.entry.tags, tag) {
+			all = append(all, j.url)
+		}
 	}
 	return all
 }

@@ -196,6 +196,7 @@ func parseDescription(b []byte) (url string, e *entry, err error) {
 	}
 	for range u.count() {
 		s := selecting{name: u.text(), value: u.text()}
+		s.id = exchange.NameOf(s.name)
 		s.present = u.number() == 1
 		e.vary = append(e.vary, s)
 	}

@@ -2,7 +2,6 @@ package cache
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"math"
 	"sync"
@@ -85,25 +84,21 @@ func (f *fill) advance() {
 	}
 	f.reading = true
 	room := f.buf[len(f.buf):cap(f.buf)]
-	if len(room) == 0 { // all of a known length is there: only the end is missing
-		room = make([]byte, 1)
-	}
 	f.mu.Unlock()
 	n, err := f.source.Read(room)
 	f.mu.Lock()
 	f.reading = false
-	switch {
-	case f.done: // given up meanwhile
-	case n > 0 && len(f.buf) == cap(f.buf):
-		f.end(fmt.Errorf("body is longer than its announced %d bytes", f.length))
-	default:
-		f.buf = f.buf[:len(f.buf)+n]
-		if err == io.EOF && f.length >= 0 && f.base+int64(len(f.buf)) < f.length {
-			err = io.ErrUnexpectedEOF
-		}
-		if err != nil {
-			f.end(err)
-		}
+	if f.done { // given up meanwhile
+		return
+	}
+	f.buf = f.buf[:len(f.buf)+n]
+	switch whole := f.length >= 0 && int64(len(f.buf)) == f.length; {
+	case whole:
+		f.end(io.EOF) // an end that is known need not be read
+	case err == io.EOF && f.length >= 0:
+		f.end(io.ErrUnexpectedEOF)
+	case err != nil:
+		f.end(err)
 	}
 	f.moved.Broadcast()
 }
@@ -231,7 +226,11 @@ func (r *fillReader) Prompt() bool {
 	f := r.fill
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.done || r.at == r.end || r.closed || f.base+int64(len(f.buf)) > r.at
+	if f.done || r.at == r.end || r.closed || f.base+int64(len(f.buf)) > r.at {
+		return true
+	}
+	p, ok := f.source.(exchange.Prompt)
+	return !f.reading && (ok && p.Prompt() || !ok && f.length >= 0)
 }
 
 // Close implements io.Closer. Without readers the rest is read in the

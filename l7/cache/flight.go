@@ -97,7 +97,7 @@ func (a *asked) flightKey(h *exchange.Header) string {
 	slices.Sort(named)
 	for _, name := range named {
 		var present bool
-		b, present = appendNormal(append(b, 0), h, name)
+		b, present = appendNormal(append(b, 0), h, exchange.NameOf(name), name)
 		if present {
 			b = append(b, 1)
 		}

@@ -40,7 +40,9 @@ func (h *handler) Serve(x *exchange.Exchange) {
 	if x.Began.IsZero() {
 		x.Began = time.Now()
 	}
-	normalise(&q.Header)
+	if h.policy.Key.encodings {
+		normalise(&q.Header)
+	}
 	var urlRoom [512]byte // longer ones cost an allocation
 	var extraRoom [128]byte
 	url := h.policy.Key.appendURL(urlRoom[:0], x.Client != nil && x.Client.TLS != nil, q.Authority, q.Path, q.Query)
@@ -53,9 +55,13 @@ func (h *handler) Serve(x *exchange.Exchange) {
 		client = readControl(&q.Header)
 	}
 	stored, now := h.cache.lookup(url), x.Began.UnixNano()
+	if stored != nil && stored.varies() {
+		normalise(&q.Header)
+	}
 	e := stored.choose(&q.Header, extra)
 	use, why := e.use(now, &client)
 	if use == ask {
+		normalise(&q.Header)
 		a := asked{string(url), append([]byte(nil), extra...), client, now, stored, e, why}
 		if e == nil && stored != nil && len(stored.variants) > 0 {
 			a.why = "vary-miss"
@@ -64,6 +70,7 @@ func (h *handler) Serve(x *exchange.Exchange) {
 		return
 	}
 	if use == whileAsking {
+		normalise(&q.Header)
 		h.refresh(x, asked{string(url), append([]byte(nil), extra...), client, now, stored, e, why})
 	}
 	h.cache.stats.hits.Add(1)

@@ -18,11 +18,18 @@ type Key struct {
 	Headers      []string // values of these fields of the request
 	Cookies      []string // values of these cookies
 
-	filters bool // the query is not taken as it is
+	filters   bool // the query is not taken as it is
+	headerIDs []exchange.Name
+	encodings bool // Accept-Encoding is among Headers
 }
 
 func (k *Key) complete() {
 	k.filters = k.SortQuery || len(k.IncludeQuery) > 0 || len(k.ExcludeQuery) > 0
+	k.headerIDs = make([]exchange.Name, len(k.Headers))
+	for i, name := range k.Headers {
+		k.headerIDs[i] = exchange.NameOf(name)
+		k.encodings = k.encodings || k.headerIDs[i] == exchange.AcceptEncoding
+	}
 }
 
 // appendURL appends what stands for the URL of a request: the URL with the
@@ -120,10 +127,12 @@ func hex(c byte) int {
 // request. A missing one differs from an empty one, and no value can look like
 // two.
 func (k *Key) appendExtra(b []byte, h *exchange.Header) []byte {
-	for _, name := range k.Headers {
+	for i, name := range k.Headers {
 		b = append(b, 1)
-		for value := range h.Values(name) {
-			b = append(append(b, value...), 2)
+		for _, f := range h.Fields() {
+			if is(&f, k.headerIDs[i], name) {
+				b = append(append(b, f.Value...), 2)
+			}
 		}
 	}
 	for _, name := range k.Cookies {
@@ -137,8 +146,13 @@ func (k *Key) appendExtra(b []byte, h *exchange.Header) []byte {
 
 // cookie is the value of the first cookie of that name (RFC 6265, 5.4).
 func cookie(h *exchange.Header, name string) ([]byte, bool) {
-	for line := range h.Values("Cookie") {
-		for pair := range bytes.SplitSeq(line, []byte(";")) {
+	for _, f := range h.Fields() {
+		if f.ID != exchange.Cookie {
+			continue
+		}
+		for rest := f.Value; len(rest) > 0; {
+			var pair []byte
+			pair, rest, _ = bytes.Cut(rest, []byte(";"))
 			key, value, ok := bytes.Cut(bytes.Trim(pair, " \t"), []byte("="))
 			if ok && string(key) == name {
 				return value, true

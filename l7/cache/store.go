@@ -21,6 +21,16 @@ type resource struct {
 	pass     int64    // ns since 1970 until which requests do not wait for each other
 }
 
+// varies reports whether the request's fields choose among the variants.
+func (r *resource) varies() bool {
+	for _, e := range r.variants {
+		if len(e.vary) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // store is the memory tier: resources by URL, up to a budget, with a frequency
 // sketch in front of it (W-TinyLFU), and which URLs have a tag.
 type store struct {

@@ -18,7 +18,9 @@ func (h *handler) together(x *exchange.Exchange, a *asked) {
 	}
 	f, first := h.cache.flights.join(key, a.url)
 	if first {
-		h.lead(x, a, f, key)
+		if !h.justLanded(x, a, f, key) {
+			h.lead(x, a, f, key)
+		}
 		return
 	}
 	h.cache.stats.collapsed.Add(1)
@@ -32,6 +34,22 @@ func (h *handler) together(x *exchange.Exchange, a *asked) {
 	case <-wait.C:
 		h.alone(x, a, note{fwd: a.why, collapsed: "; collapsed=?0"})
 	}
+}
+
+// justLanded answers with what another flight stored after x looked for it and
+// before x began one itself.
+func (h *handler) justLanded(x *exchange.Exchange, a *asked, f *flight, key string) bool {
+	now := time.Now().UnixNano()
+	e := h.cache.store.get([]byte(a.url)).choose(&x.Request.Header, a.extra)
+	if u, _ := e.use(now, &a.client); e == a.entry || u != give {
+		return false
+	}
+	h.cache.flights.leave(key, f)
+	f.out = outcome{entry: e, n: note{fwd: a.why}}
+	close(f.done)
+	x.Cache = "hit"
+	h.answer(x, e, now, note{hit: true})
+	return true
 }
 
 // lead asks the origin.

@@ -10,6 +10,7 @@ import (
 
 // selecting is a field of the request that chose an answer (RFC 9111, 4.1).
 type selecting struct {
+	id      exchange.Name
 	name    string // lower case
 	value   string // of all its lines, normalised
 	present bool
@@ -45,9 +46,9 @@ func selectBy(request, response *exchange.Header) []selecting {
 		if slices.ContainsFunc(all, func(s selecting) bool { return s.name == lower }) {
 			continue
 		}
-		s := selecting{name: lower}
+		s := selecting{id: exchange.NameOf(lower), name: lower}
 		var b []byte
-		b, s.present = appendNormal(nil, request, lower)
+		b, s.present = appendNormal(nil, request, s.id, lower)
 		s.value = string(b)
 		all = append(all, s)
 	}
@@ -56,29 +57,47 @@ func selectBy(request, response *exchange.Header) []selecting {
 
 // appendNormal appends the value of all lines of a field as one list, without
 // the white space that may be around its commas.
-func appendNormal(b []byte, h *exchange.Header, name string) (_ []byte, present bool) {
-	for value := range h.Values(name) {
+func appendNormal(b []byte, h *exchange.Header, id exchange.Name, name string) (_ []byte, present bool) {
+	if id != exchange.Other && !h.Has(id) {
+		return b, false
+	}
+	// Header.Values would cost an allocation for each field.
+	for _, f := range h.Fields() {
+		if !is(&f, id, name) {
+			continue
+		}
 		if present {
 			b = append(b, ',')
 		}
 		present = true
-		quoted := false
-		for i := 0; i < len(value); i++ {
-			c := value[i]
-			switch {
-			case c == '"':
-				quoted = !quoted
-			case c == '\\' && quoted && i+1 < len(value):
-				b = append(b, c)
-				i++
-				c = value[i]
-			case (c == ' ' || c == '\t') && !quoted && besideComma(value, i):
-				continue
-			}
-			b = append(b, c)
-		}
+		b = appendTight(b, f.Value)
 	}
 	return b, present
+}
+
+// is reports whether a field has a name, in any case.
+func is(f *exchange.Field, id exchange.Name, name string) bool {
+	return f.ID == id && (id != exchange.Other || len(f.Text) == len(name) && strings.EqualFold(string(f.Text), name))
+}
+
+// appendTight appends a value without the white space around its commas.
+func appendTight(b, value []byte) []byte {
+	quoted := false
+	for i := 0; i < len(value); i++ {
+		c := value[i]
+		switch {
+		case c == '"':
+			quoted = !quoted
+		case c == '\\' && quoted && i+1 < len(value):
+			b = append(b, c)
+			i++
+			c = value[i]
+		case (c == ' ' || c == '\t') && !quoted && besideComma(value, i):
+			continue
+		}
+		b = append(b, c)
+	}
+	return b
 }
 
 // besideComma reports whether the white space at i touches a comma or an end.
@@ -96,6 +115,6 @@ func besideComma(value []byte, i int) bool {
 // matches reports whether a request has the same value.
 func (s *selecting) matches(h *exchange.Header) bool {
 	var buf [128]byte // longer values cost an allocation
-	value, present := appendNormal(buf[:0], h, s.name)
+	value, present := appendNormal(buf[:0], h, s.id, s.name)
 	return present == s.present && string(value) == s.value
 }
