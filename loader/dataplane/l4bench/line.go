@@ -89,7 +89,7 @@ func (l line) bar() float64 {
 		return 32e6
 	case l.Case == synLeast:
 		return 1.2
-	case l.Case == syn && l.Forward == lb.DSR.String():
+	case l.Case == syn && l.Forward != lb.SNAT.String():
 		return 1
 	case l.Case != established || l.Flows < 1000:
 		return 0
