@@ -247,17 +247,26 @@ func TestBody(t *testing.T) {
 
 func TestDeadline(t *testing.T) {
 	x := request()
-	served(Deadline(time.Minute), x, func(x *exchange.Exchange) {
+	o := lb.RouteTimeouts{Request: time.Minute, Response: time.Second, Idle: time.Hour}
+	served(Deadline(o), x, func(x *exchange.Exchange) {
 		if at, ok := x.Context().Deadline(); !ok || !at.Equal(x.Began.Add(time.Minute)) {
 			t.Errorf("deadline %v", at)
 		}
 	})
+	if x.Answer != time.Second || x.TunnelIdle != time.Hour {
+		t.Errorf("answer %s, tunnel %s", x.Answer, x.TunnelIdle)
+	}
 	ctx := x.Context()
 	if ctx.Err() != nil {
 		t.Error("over before the end")
 	}
 	if x.End(); ctx.Err() == nil {
 		t.Error("not over at the end")
+	}
+	x = request()
+	served(Deadline(lb.RouteTimeouts{}), x, nil)
+	if !x.Deadline.IsZero() {
+		t.Error("a deadline that nobody set")
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"os"
+	"time"
 
 	"weir/l7/balance"
 	"weir/l7/exchange"
@@ -42,6 +43,10 @@ func (d *draft) makePools(c lb.HTTP) error {
 	return nil
 }
 
+// longestAnswer is for routes that set no bound; the others say themselves how
+// long a backend may think.
+const longestAnswer = 30 * 24 * time.Hour
+
 func poolFiles(p lb.PoolHTTP) string {
 	text := stamps(p.Sticky.KeyFile)
 	if p.TLS != nil {
@@ -55,7 +60,7 @@ func newPool(name string, s poolSettings) (*upstream.Pool, error) {
 	o := upstream.Options{
 		Name: name, Algorithm: balance.Algorithm(p.Algorithm), Seed: s.seed, Protocol: p.Protocol, ProxyProtocol: p.ProxyProtocol,
 		Connect: p.ConnectWithin, Connections: p.Connections, Queue: p.Queue, Retries: p.Retries, Ejection: p.Ejection,
-		Client: h1.ClientOptions{Head: s.head},
+		Client: h1.ClientOptions{Head: s.head, Answer: longestAnswer},
 	}
 	var err error
 	if p.TLS != nil {

@@ -40,8 +40,8 @@ func (d *draft) chain(r lb.Route, l lb.Listener) (c filter.Chain, err error) {
 	if most := bodyBytes(r, l); most > 0 {
 		c.Body = filter.Body(most)
 	}
-	if r.Timeouts.Request > 0 {
-		c.Deadline = filter.Deadline(r.Timeouts.Request)
+	if r.Timeouts != (lb.RouteTimeouts{}) {
+		c.Deadline = filter.Deadline(r.Timeouts)
 	}
 	if !r.RequestHeaders.Empty() {
 		if c.RequestHeaders, err = filter.RequestHeaders(r.RequestHeaders, r.Match.Path); err != nil {

@@ -3,6 +3,7 @@ package tier_test
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -15,6 +16,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/net/http2"
 
 	"weir/l7/tier"
 	"weir/loader/config"
@@ -356,5 +359,58 @@ http:
 	want := fmt.Sprintf("200 all a %d GET /x?y=1\n418 tea  3 GET /tea\n", len(body))
 	if err != nil || string(text) != want {
 		t.Errorf("%q, %v, want %q", text, err, want)
+	}
+}
+
+// A backend that thinks for too long is given up, as its route says.
+func TestLateBackend(t *testing.T) {
+	release := make(chan struct{})
+	s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
+	defer s.Close()
+	defer close(release)
+	r := start(t, twoPools+web+"{name: all, pool: a, timeouts: {response: 50ms}}, {name: short, match: {path: /short}, pool: a, timeouts: {request: 50ms}}]}\n",
+		map[string][]tier.Backend{"a": {up(netip.MustParseAddrPort(s.Listener.Addr().String()))}})
+	for _, path := range []string{"/", "/short"} {
+		if answer, _ := r.get(t, "http://example.org"+path); answer.StatusCode != 504 {
+			t.Errorf("%s: %d", path, answer.StatusCode)
+		}
+	}
+}
+
+func TestProxyHeaderAndHTTP2WithoutTLS(t *testing.T) {
+	r := start(t, `
+http:
+  listeners: [{name: web, addresses: ['ADDR'], proxy_protocol: [127.0.0.1]}]
+  routes: [{name: all, respond: {body: x}, response_headers: {set: [{name: X-Client, value: "{client_ip}:{client_port} {protocol}"}]}}]
+`, nil)
+	conn, err := net.Dial("tcp", r.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprint(conn, "PROXY TCP4 192.0.2.7 192.0.2.1 4000 80\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n")
+	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil || answer.Header.Get("X-Client") != "192.0.2.7:4000 HTTP/1.1" {
+		t.Errorf("%v, %v", answer, err)
+	}
+	h2 := http2.Transport{AllowHTTP: true, DialTLSContext: func(ctx context.Context, _, _ string, _ *tls.Config) (net.Conn, error) {
+		var d net.Dialer
+		c, err := d.DialContext(ctx, "tcp", r.addr)
+		if err == nil {
+			_, err = fmt.Fprint(c, "PROXY TCP4 192.0.2.8 192.0.2.1 4001 80\r\n")
+		}
+		return c, err
+	}}
+	defer h2.CloseIdleConnections()
+	request, err := http.NewRequest(http.MethodGet, "http://example.org/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if answer, err = h2.RoundTrip(request); err != nil {
+		t.Fatal(err)
+	}
+	answer.Body.Close()
+	if got := answer.Header.Get("X-Client"); got != "192.0.2.8:4001 HTTP/2.0" {
+		t.Errorf("%q", got)
 	}
 }
