@@ -59,7 +59,7 @@ func newPool(name string, s poolSettings) (*upstream.Pool, error) {
 	p := s.http
 	o := upstream.Options{
 		Name: name, Algorithm: balance.Algorithm(p.Algorithm), Seed: s.seed, Protocol: p.Protocol, ProxyProtocol: p.ProxyProtocol,
-		Connect: p.ConnectWithin, Connections: p.Connections, Queue: p.Queue, Retries: p.Retries, Ejection: p.Ejection,
+		Connect: p.ConnectWithin, Connections: p.Connections, Queue: p.Queue, Retries: p.Retries, Ejection: p.Ejection, Hedge: p.Hedge.After,
 		Client: h1.ClientOptions{Head: s.head, Answer: longestAnswer},
 	}
 	var err error

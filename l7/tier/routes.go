@@ -1,7 +1,6 @@
 package tier
 
 import (
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -14,6 +13,7 @@ import (
 	"weir/l7/exchange"
 	"weir/l7/filter"
 	"weir/l7/static"
+	"weir/l7/upstream"
 	"weir/loader/lb"
 )
 
@@ -61,9 +61,6 @@ func (d *draft) chain(r lb.Route, l lb.Listener) (c filter.Chain, err error) {
 			return c, err
 		}
 	}
-	if r.Mirror.Pool != "" {
-		return c, errors.New("mirror is not to be had yet")
-	}
 	if len(r.Split) == 0 {
 		return c, nil // what follows is for backends
 	}
@@ -73,7 +70,13 @@ func (d *draft) chain(r lb.Route, l lb.Listener) (c filter.Chain, err error) {
 			return c, err
 		}
 	}
-	return c, nil
+	if r.Mirror.Pool == "" {
+		return c, nil
+	}
+	c.Mirror, err = upstream.Mirror(upstream.MirrorOptions{
+		To: d.next.pools[r.Mirror.Pool].it, Percent: r.Mirror.Percent, MaxBytes: r.Mirror.MaxBytes,
+	})
+	return c, err
 }
 
 func isZero(r lb.Rewrite) bool {

@@ -368,11 +368,11 @@ func TestLateBackend(t *testing.T) {
 	s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
 	defer s.Close()
 	defer close(release)
-	r := start(t, twoPools+web+"{name: all, pool: a, timeouts: {response: 50ms}}, {name: short, match: {path: /short}, pool: a, timeouts: {request: 50ms}}]}\n",
+	r := start(t, twoPools+web+"{name: all, pool: a, timeouts: {response: 50ms}}, {name: short, match: {path: /short}, pool: a, timeouts: {request: 50ms}, response_headers: {set: [{name: X-F, value: '{failure}'}]}}]}\n",
 		map[string][]tier.Backend{"a": {up(netip.MustParseAddrPort(s.Listener.Addr().String()))}})
 	for _, path := range []string{"/", "/short"} {
 		if answer, _ := r.get(t, "http://example.org"+path); answer.StatusCode != 504 {
-			t.Errorf("%s: %d", path, answer.StatusCode)
+			t.Errorf("%s: %d %s", path, answer.StatusCode, answer.Header.Get("X-F"))
 		}
 	}
 }

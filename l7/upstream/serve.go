@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"weir/l7/exchange"
 	"weir/l7/h1"
@@ -72,13 +73,20 @@ func (p *Pool) settled(a *attempts, x *exchange.Exchange, e *endpoint, failure *
 	}
 	if !failure.Client {
 		p.observe(e, gatewayFailed)
-		if p.again(a, x, failure) {
+		if !over(x) && p.again(a, x, failure) {
 			return false
 		}
 	}
-	x.Fail(statusOf(failure), failure.Error())
+	status := statusOf(failure)
+	if status == http.StatusBadGateway && over(x) {
+		status = http.StatusGatewayTimeout // whatever was under way just then
+	}
+	x.Fail(status, failure.Error())
 	return true
 }
+
+// over reports whether the time for a request has passed.
+func over(x *exchange.Exchange) bool { return !x.Deadline.IsZero() && !time.Now().Before(x.Deadline) }
 
 // clientGone is nginx's status for requests that nobody waited for; only logs
 // show it.
