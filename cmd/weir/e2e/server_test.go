@@ -25,6 +25,7 @@ type server struct {
 	last     atomic.Int64               // when the last came, in ns of the epoch
 	peer     atomic.Pointer[netip.Addr] // whom it came from
 	refuse   atomic.Bool                // answer that it cannot serve
+	kill     func() error               // of one that serves HTTP
 }
 
 func (s *server) count(from netip.AddrPort) {
@@ -85,6 +86,7 @@ func (s *server) serveHTTP(t *testing.T, ns *netlab.NS, local netip.AddrPort) {
 			s.count(c.RemoteAddr().(*net.TCPAddr).AddrPort())
 		}
 	}}
+	s.kill = srv.Close
 	background(t, func() error { return srv.Serve(listener) }, srv.Close)
 }
 
