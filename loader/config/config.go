@@ -69,5 +69,6 @@ func build(r *report, f file) lb.Config {
 	checkBackendsAreNotVIPs(r, c)
 	checkSNAT(r, c)
 	checkHealthPorts(r, c)
+	checkHealthVia(r, c)
 	return c
 }

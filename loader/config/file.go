@@ -128,6 +128,7 @@ type limit struct {
 // health is a pool's, or what differs from that for a backend.
 type health struct {
 	Type         *string        `mapstructure:"type"`
+	Via          *string        `mapstructure:"via"`
 	Port         *int64         `mapstructure:"port"`
 	Interval     *time.Duration `mapstructure:"interval"`
 	FastInterval *time.Duration `mapstructure:"fast_interval"`

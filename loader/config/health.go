@@ -36,7 +36,7 @@ const (
 
 // everyType are the keys that each type of check has; keysOfType the others.
 var (
-	everyType = []string{"type", "port", "interval", "fast_interval", "timeout", "rise", "fall", "jitter"}
+	everyType = []string{"type", "via", "port", "interval", "fast_interval", "timeout", "rise", "fall", "jitter"}
 	httpKeys  = []string{"method", "path", "host", "status", "body", "body_regexp"}
 	grpcKeys  = []string{"service", "host"}
 	tlsKeys   = []string{"server_name", "ca", "verify", "warn_before"}
@@ -113,6 +113,9 @@ func readHealth(r *report, p *path, raw health) lb.Health {
 	}
 	checkHealthKeys(r, p, raw, kind)
 	h := &healthReader{r: r, p: p, raw: raw, out: lb.Health{Type: kind, Command: raw.Command}}
+	if raw.Via != nil {
+		h.out.Via = lb.HealthVia(h.oneOf("via", raw.Via, "", []string{string(lb.ViaAddress), string(lb.ViaVIP), string(lb.ViaBoth)}))
+	}
 	h.timing()
 	switch {
 	case kind.HTTP():
@@ -331,6 +334,28 @@ func checkHealthPorts(r *report, c lb.Config) {
 				at = top.key("pools").item(i).key("backends").item(j).key("health")
 			}
 			r.missing(at.key("port"), fmt.Sprintf("needed, as VIP %s is on every port", vip))
+			break
+		}
+	}
+}
+
+// checkHealthVia reports checks by VIPs where no VIP can be probed.
+func checkHealthVia(r *report, c lb.Config) {
+	keeps := map[string]bool{}
+	for _, s := range c.Services {
+		keeps[s.Pool] = keeps[s.Pool] || s.Forward.KeepsPacket() && s.VIP.Proto == lb.TCP
+	}
+	for i, p := range c.Pools {
+		for j, b := range p.Backends {
+			h := p.HealthOf(b)
+			if keeps[p.Name] || h.Via != lb.ViaVIP && h.Via != lb.ViaBoth {
+				continue
+			}
+			at := top.key("pools").item(i).key("health")
+			if b.Health != nil {
+				at = top.key("pools").item(i).key("backends").item(j).key("health")
+			}
+			r.field(at.key("via"), "%s needs a service of the pool that is forwarded by dsr, ipip or gue over TCP", quote(string(h.Via)))
 			break
 		}
 	}

@@ -64,6 +64,7 @@ type Controller struct {
 	published chan struct{} // gets a value, coalesced, with each snapshot
 
 	snapshot atomic.Pointer[Snapshot] // nil before the first Apply
+	known    atomic.Pointer[hops]     // the last that were resolved
 	stats    stats
 
 	// Owned by the goroutine of Run.
@@ -240,6 +241,7 @@ func (c *Controller) resolve(want intent) (*hops, error) {
 		return nil, err
 	}
 	c.hops = &hops{addrs: want.addrs, known: known, vlans: c.opts.Hops.VLANs()}
+	c.known.Store(c.hops)
 	return c.hops, nil
 }
 

@@ -12,13 +12,19 @@ import (
 
 // verdicts are the states of checked backends. A value is never changed once
 // it is in use. Backends that are not in it are not checked.
-type verdicts map[Ref]health.State
+type verdicts map[Ref]verdict
+
+// verdict is the state of a backend and the check that it is by.
+type verdict struct {
+	state health.State
+	by    health.Key
+}
 
 // beside are the backends of which the state differs from the other's.
 func (v verdicts) beside(other verdicts) []Ref {
 	var all []Ref
-	for r, state := range v {
-		if was, known := other[r]; !known || was != state {
+	for r, is := range v {
+		if was, known := other[r]; !known || was.state != is.state {
 			all = append(all, r)
 		}
 	}
@@ -39,8 +45,8 @@ func (c *Controller) verdicts() verdicts {
 	all := verdicts{}
 	for k, state := range c.opts.Health.States() {
 		r := Ref{k.Pool, k.Endpoint}
-		if other, known := all[r]; !known || other == health.Up {
-			all[r] = state
+		if other, known := all[r]; !known || other.state == health.Up {
+			all[r] = verdict{state, k}
 		}
 	}
 	return all
@@ -73,7 +79,7 @@ func (c *Controller) healthChanged() {
 // announce tells of backends that went down or came back.
 func (c *Controller) announce(before verdicts) {
 	for _, r := range c.want.health.beside(before) {
-		is, was := c.want.health[r], before[r]
+		is, was := c.want.health[r].state, before[r].state
 		if is == was || is == health.Unknown || is == health.Up && was == health.Unknown {
 			continue
 		}
@@ -88,7 +94,7 @@ func (c *Controller) announce(before verdicts) {
 
 // why is the last failure of a backend's check, if it failed.
 func (c *Controller) why(r Ref) string {
-	s, known := c.opts.Health.Status(health.Key{Pool: r.Pool, Endpoint: r.Endpoint})
+	s, known := c.opts.Health.Status(c.want.health[r].by)
 	if !known || s.Err == nil {
 		return ""
 	}
@@ -97,7 +103,7 @@ func (c *Controller) why(r Ref) string {
 
 // result is how a backend's last check ended, for explanations.
 func (c *Controller) result(r Ref) string {
-	s, known := c.opts.Health.Status(health.Key{Pool: r.Pool, Endpoint: r.Endpoint})
+	s, known := c.opts.Health.Status(c.want.health[r].by)
 	switch {
 	case !known:
 		return "not checked"
@@ -114,7 +120,7 @@ func (c *Controller) awaitHealth(ctx context.Context) {
 	defer late.Stop()
 	for {
 		c.want.health = c.verdicts()
-		if !slices.Contains(slices.Collect(maps.Values(c.want.health)), health.Unknown) {
+		if !slices.ContainsFunc(slices.Collect(maps.Values(c.want.health)), func(v verdict) bool { return v.state == health.Unknown }) {
 			return
 		}
 		select {

@@ -147,7 +147,8 @@ func (n poolNotice) event() lb.Event {
 
 // health is what a law is told of a backend.
 func (v verdicts) health(r Ref, why func(Ref) string) weight.Health {
-	state, checked := v[r]
+	is, checked := v[r]
+	state := is.state
 	switch {
 	case !checked:
 		return weight.Health{Up: true, Why: "not checked"}

@@ -27,8 +27,8 @@ func (s *Snapshot) Hop(a netip.Addr) lb.NextHop { return s.have.hops.known[a] }
 
 // Health is what checks say of a backend, and false if it is not checked.
 func (s *Snapshot) Health(r Ref) (health.State, bool) {
-	state, checked := s.have.want.health[r]
-	return state, checked
+	v, checked := s.have.want.health[r]
+	return v.state, checked
 }
 
 // Panics reports whether so much of a pool is down that health is ignored.
@@ -85,6 +85,23 @@ func (c *Controller) Snapshot() *Snapshot { return c.snapshot.Load() }
 // Subscribe starts listening to events: the controller's own and, from now
 // on, the kernel's.
 func (c *Controller) Subscribe() *Subscription { return c.hub.subscribe(subscriptionBuffer) }
+
+// Hop is the next hop of a backend's address, zero if it is not known, also
+// before the first Apply.
+func (c *Controller) Hop(a netip.Addr) lb.NextHop {
+	if h := c.known.Load(); h != nil {
+		return h.known[a]
+	}
+	return lb.NextHop{}
+}
+
+// Tunnel is what outer headers look like.
+func (c *Controller) Tunnel() lb.Tunnel {
+	if s := c.snapshot.Load(); s != nil {
+		return s.Config.Tunnel
+	}
+	return c.opts.Config.Tunnel
+}
 
 // HopReason says why a backend's address has no next hop, "" if it has one.
 func (c *Controller) HopReason(a netip.Addr) string { return c.opts.Hops.Reason(a) }

@@ -30,7 +30,7 @@ type Report struct {
 type Key struct {
 	Pool     string
 	Endpoint netip.AddrPort
-	VIP      netip.Addr // zero: the probe goes to the backend's own address
+	VIP      netip.AddrPort // zero: the probe goes to the backend's own address
 }
 
 func (k Key) String() string {
@@ -45,10 +45,11 @@ type Target struct {
 	Key
 	Address netip.AddrPort // where the probe is addressed to
 	Health  lb.Health
+	Forward lb.Forward // how it is forwarded, if it is addressed to a VIP
 }
 
 func (t Target) equal(o Target) bool {
-	return t.Key == o.Key && t.Address == o.Address && t.Health.Equal(o.Health)
+	return t.Key == o.Key && t.Address == o.Address && t.Forward == o.Forward && t.Health.Equal(o.Health)
 }
 
 // State is what is known of a target.

@@ -6,7 +6,15 @@ import (
 	"weir/loader/lb"
 )
 
-// Open makes the checker of a target. It fails on what no probe could be made
+// open makes the checker of any target.
+func open(t Target, byVIP Reacher) (Checker, error) {
+	if t.VIP.IsValid() {
+		return vip{t, byVIP}, nil
+	}
+	return Open(t)
+}
+
+// Open makes the checker of a target that is probed at its own address. It fails on what no probe could be made
 // of, such as a regular expression that is none.
 func Open(t Target) (Checker, error) {
 	if !t.Address.IsValid() || t.Address.Port() == 0 && t.Health.Type != lb.HealthExec {

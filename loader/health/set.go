@@ -14,6 +14,7 @@ import (
 // its comment names.
 type Options struct {
 	Open        func(Target) (Checker, error) // makes a target's checker; Open
+	ByVIP       Reacher                       // probes by VIP; without, they fail as this host's fault
 	Concurrency int                           // most probes at once; 8192
 	Seed        uint64                        // of phases and jitter; the time
 }
@@ -24,7 +25,7 @@ const tick = 5 * time.Millisecond
 
 func (o Options) withDefaults() Options {
 	if o.Open == nil {
-		o.Open = Open
+		o.Open = func(t Target) (Checker, error) { return open(t, o.ByVIP) }
 	}
 	if o.Concurrency == 0 {
 		o.Concurrency = 8192

@@ -69,6 +69,7 @@ func (t HealthType) GRPC() bool { return t == HealthGRPC || t == HealthGRPCS }
 // zero.
 type Health struct {
 	Type         HealthType
+	Via          HealthVia
 	Port         uint16 // 0: the port that traffic goes to
 	Interval     time.Duration
 	FastInterval time.Duration // while results contradict the state
@@ -100,8 +101,23 @@ type Health struct {
 	Command []string
 }
 
+// HealthVia is where probes are addressed to.
+type HealthVia string
+
+// Ways of probes. The zero value is a choice by the pool's services and the type.
+const (
+	ViaDefault HealthVia = ""
+	ViaAddress HealthVia = "address" // the backend's own
+	ViaVIP     HealthVia = "vip"     // each VIP of dsr, ipip and gue over TCP: is a connection accepted?
+	ViaBoth    HealthVia = "both"
+)
+
 // Equal reports whether both check the same in the same way.
 func (h Health) Equal(o Health) bool { return reflect.DeepEqual(h, o) }
+
+// OnlyConnects reports whether the check is content with an accepted TCP
+// connection.
+func (h Health) OnlyConnects() bool { return h.Type == HealthTCP && h.Send == "" && h.Expect == "" }
 
 // Enabled reports whether there is a check at all.
 func (h Health) Enabled() bool { return h.Type != HealthNone }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net/netip"
 	"os"
 	"strconv"
 	"sync"
@@ -17,6 +18,7 @@ import (
 	"weir/loader/config"
 	"weir/loader/control"
 	"weir/loader/health"
+	"weir/loader/health/byvip"
 	"weir/loader/lb"
 )
 
@@ -76,8 +78,12 @@ func (o Options) run(ctx context.Context) error {
 		return err
 	}
 	defer o.removePID()
-	checks, asked := health.NewSet(health.Options{}), agents.NewSet()
 	var controller *control.Controller
+	byVIP := byvip.New(byvip.Options{
+		Hop:    func(a netip.Addr) lb.NextHop { return controller.Hop(a) },
+		Tunnel: func() lb.Tunnel { return controller.Tunnel() },
+	})
+	checks, asked := health.NewSet(health.Options{ByVIP: byVIP}), agents.NewSet()
 	pools := poolsOf{func() *control.Controller { return controller }}
 	http := tier.New(tier.Options{Pools: pools, Log: o.Log})
 	controller = control.New(control.Options{
@@ -91,6 +97,7 @@ func (o Options) run(ctx context.Context) error {
 	o.Log.Info("starting", "version", o.Version, "config", o.ConfigFile, "socket", cfg.Socket)
 	err = together(ctx,
 		kernel.Run,
+		byVIP.Run,
 		checks.Run,
 		asked.Run,
 		controller.Run,
