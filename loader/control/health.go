@@ -74,6 +74,9 @@ func (c *Controller) healthChanged() {
 	c.announce(before)
 	changed, notices := c.laws.stepPools(now, touched)
 	c.stepped(changed, notices)
+	if !changed {
+		c.publishIfReady() // who is down may be seen though nothing is done
+	}
 }
 
 // announce tells of backends that went down or came back.

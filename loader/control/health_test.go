@@ -137,6 +137,23 @@ func TestPanic(t *testing.T) {
 	r.awaitWeights(t, 0, 64)
 }
 
+// Who goes down in a panic is seen, though no weight changes.
+func TestStatesInPanic(t *testing.T) {
+	r, h := startChecked(t)
+	h.set(health.Down, nil, key1)
+	r.awaitWeights(t, 0, 64)
+	h.set(health.Down, nil, key2)
+	r.awaitWeights(t, 64, 64)
+	h.set(health.Unknown, nil, key1)
+	for r.ctx.Err() == nil {
+		if state, _ := r.Snapshot().Health(ref1); state == health.Unknown {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+	t.Error("the state is not in the snapshot")
+}
+
 func TestFirstApplyAwaitsHealth(t *testing.T) {
 	h := newChecker()
 	h.states[key1] = health.Down

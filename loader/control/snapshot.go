@@ -19,7 +19,8 @@ type Snapshot struct {
 	Overrides  Overrides
 	ApplyError error // why the data plane may not hold State, or nil
 
-	have desired // what State was made from
+	have   desired // what State was made from
+	health verdicts
 }
 
 // Hop is the next hop of a backend's address, zero if it is not known.
@@ -27,7 +28,7 @@ func (s *Snapshot) Hop(a netip.Addr) lb.NextHop { return s.have.hops.known[a] }
 
 // Health is what checks say of a backend, and false if it is not checked.
 func (s *Snapshot) Health(r Ref) (health.State, bool) {
-	v, checked := s.have.want.health[r]
+	v, checked := s.health[r]
 	return v.state, checked
 }
 
@@ -67,7 +68,7 @@ func (c *Controller) publish() {
 	c.snapshot.Store(&Snapshot{
 		Config: c.want.config, Loaded: c.loaded, State: c.have.state,
 		Overrides: c.want.overrides, ApplyError: c.applyErr,
-		have: c.have,
+		have: c.have, health: c.want.health,
 	})
 	select {
 	case c.published <- struct{}{}:
