@@ -44,11 +44,11 @@ type Options struct {
 // Prober sends SYNs and hears answers while it runs. Its methods may be called
 // from any goroutine.
 type Prober struct {
-	opts  Options
-	ready chan struct{} // closed when link can be used
-	once  sync.Once
-	link  *link
-	fault error // why there is none
+	opts   Options
+	wanted chan struct{} // gets a value when somebody wants the link
+	ready  chan struct{} // closed when there is one, or a fault
+	link   *link
+	fault  error // why there is none
 
 	mu      sync.Mutex
 	next    int
@@ -64,16 +64,23 @@ type probe struct {
 
 // New makes a prober; nothing is opened before Run.
 func New(o Options) *Prober {
-	return &Prober{opts: o, ready: make(chan struct{}), waiting: map[uint16]*probe{}, next: rand.IntN(ports)}
+	return &Prober{
+		opts: o, wanted: make(chan struct{}, 1), ready: make(chan struct{}),
+		waiting: map[uint16]*probe{}, next: rand.IntN(ports),
+	}
 }
 
-// Run hears answers until ctx ends. What hinders it is an error of the probes,
-// not of Run: checks that go another way need none of it.
+// Run hears answers until ctx ends; it is called once. Sockets are opened for
+// the first probe. What hinders that is an error of the probes, not of Run:
+// checks that go another way need none of it.
 func (p *Prober) Run(ctx context.Context) error {
-	p.once.Do(func() {
-		p.link, p.fault = openLink()
-		close(p.ready)
-	})
+	select {
+	case <-p.wanted:
+	case <-ctx.Done():
+		return nil
+	}
+	p.link, p.fault = openLink()
+	close(p.ready)
 	if p.fault != nil {
 		<-ctx.Done()
 		return nil
@@ -88,6 +95,10 @@ func (p *Prober) Run(ctx context.Context) error {
 // Reach returns nil when the backend accepts a connection to the VIP that is
 // forwarded in this way, soon after ctx has ended at the latest.
 func (p *Prober) Reach(ctx context.Context, vip netip.AddrPort, backend netip.Addr, forward lb.Forward) error {
+	select {
+	case p.wanted <- struct{}{}:
+	default:
+	}
 	select {
 	case <-p.ready:
 	case <-ctx.Done():
