@@ -44,6 +44,7 @@ type Cache struct {
 	refreshes chan struct{} // one for each validation in the background
 	behind    sync.WaitGroup
 	mu        sync.Mutex
+	closed    bool
 	keys      map[string]Key // those in use, for purges by URL
 	purges    atomic.Uint64  // counts whatever is forgotten
 }
@@ -85,8 +86,11 @@ func New(o Options) (*Cache, error) {
 }
 
 // Close waits for what runs in the background: answers that are still arriving,
-// and what is to be written to disk. Nothing may be served meanwhile.
+// and what is to be written to disk. What is stored later is in memory only.
 func (c *Cache) Close() error {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
 	c.behind.Wait()
 	if c.disk == nil {
 		return nil
@@ -104,16 +108,49 @@ func (c *Cache) Handler(p Policy, next exchange.Handler) exchange.Handler {
 	return &handler{cache: c, policy: p, next: next}
 }
 
-// reserve takes room for an answer that arrives, or reports that too many do.
-func (c *Cache) reserve(n int64) bool {
-	if c.filling.Add(n) <= c.Memory/2 {
-		return true
-	}
-	c.filling.Add(-n)
-	return false
+// arriving is the memory that one answer takes while it arrives.
+type arriving struct {
+	cache *Cache
+	bytes int64
 }
 
-func (c *Cache) release(n int64) { c.filling.Add(-n) }
+// take asks for more, and reports false if all that arrive have too much.
+func (a *arriving) take(n int64) bool {
+	if a.cache.filling.Add(n) > a.cache.Memory/2 {
+		a.cache.filling.Add(-n)
+		return false
+	}
+	a.bytes += n
+	return true
+}
+
+func (a *arriving) release() { a.cache.filling.Add(-a.bytes) }
+
+// fill begins to read an answer's body, if there is memory for it. ended is as
+// of newFill.
+func (c *Cache) fill(r *exchange.Response, ended func([]byte)) *fill {
+	room := &arriving{cache: c}
+	if !room.take(max(firstRead, r.Length)) {
+		return nil
+	}
+	f := newFill(r.Body, r.Length, c.MaxObject, func(body []byte) {
+		room.release()
+		ended(body)
+	})
+	f.take = room.take
+	return f
+}
+
+// spawn runs f in the background. Close waits for it, if it began before.
+func (c *Cache) spawn(f func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		go f()
+		return
+	}
+	c.behind.Go(f)
+}
 
 // put stores a whole answer in both tiers.
 func (c *Cache) put(url string, e *entry, variants int) {

@@ -545,3 +545,56 @@ func TestRefreshIsOneRequest(t *testing.T) {
 		time.Sleep(2 * time.Second) // timers of the bubble
 	})
 }
+
+func TestWhatArrivesIsBounded(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, Options{Memory: 1 << 20}, Policy{})
+		bodies := map[string]*slow{}
+		for i := range 10 {
+			bodies[fmt.Sprint("/", i)] = newSlow()
+		}
+		r.origin = func(x *exchange.Exchange) {
+			x.Response.Status, x.Response.Length, x.Response.Body = 200, exchange.Unknown, bodies[string(x.Request.Path)]
+			addFields(&x.Response.Header, []string{"Cache-Control: max-age=60"})
+		}
+		var all []*client
+		for path := range bodies {
+			all = append(all, r.start("GET "+path))
+		}
+		most := int64(0)
+		for range 200 {
+			for _, b := range bodies {
+				b.pieces <- strings.Repeat("x", 1000)
+			}
+			synctest.Wait()
+			most = max(most, r.cache.Stats().Filling)
+		}
+		for _, b := range bodies {
+			close(b.pieces)
+		}
+		synctest.Wait()
+		for _, c := range all {
+			if n := len(c.sofar()); n != 200_000 || c.err != nil {
+				t.Errorf("client has %d bytes, %v", n, c.err)
+			}
+		}
+		if stats := r.cache.Stats(); most > 1<<19 || most < 1<<18 || stats.Filling != 0 {
+			t.Errorf("at most %d bytes arrived at once, %+v", most, stats)
+		}
+		r.play([]step{{ask: "GET /", origin: fresh + "a", want: "200\n\na"}, {ask: "GET /", want: "200\n\na"}})
+	})
+}
+
+func TestUseAfterClose(t *testing.T) {
+	r := newRig(t, Options{DiskPath: t.TempDir(), DiskBytes: 1 << 30}, Policy{})
+	asked := r.echo("Cache-Control: max-age=60")
+	r.close()
+	for range 2 {
+		if got := r.ask("GET /"); got != "/ 1" {
+			t.Errorf("got %q", got)
+		}
+	}
+	if *asked != 1 {
+		t.Errorf("asked %d times", *asked)
+	}
+}

@@ -33,7 +33,8 @@ type disk struct {
 	byURL   map[string][]*stored
 	byTag   map[string]map[*stored]struct{}
 	pending map[*job]struct{}
-	waiting int64             // bytes of pending bodies
+	waiting int64 // bytes of pending bodies
+	closed  bool
 	purged  map[string]uint64 // while files are still being found: URL → newest file then
 
 	written, dropped, damaged, failed atomic.Int64
@@ -86,8 +87,11 @@ func openDisk(dir string, size, most int64) (*disk, error) {
 
 // close writes what is pending and ends the background.
 func (d *disk) close() error {
+	d.mu.Lock()
+	d.closed = true
 	close(d.stop)
 	close(d.jobs)
+	d.mu.Unlock()
 	d.done.Wait()
 	return nil
 }
@@ -102,7 +106,7 @@ func (d *disk) write(url string, e *entry) {
 	j := &job{url, e}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.waiting+int64(len(e.body)) > mostPendingBytes {
+	if d.closed || d.waiting+int64(len(e.body)) > mostPendingBytes {
 		d.dropped.Add(1)
 		return
 	}

@@ -119,6 +119,7 @@ func (h *handler) run(fl *flight, key string, f *fetch, a *asked) outcome {
 		sent = time.Now()
 		h.next.Serve(f.x)
 	}
+	f.timeout.Stop() // a body takes as long as it takes
 	r := &f.x.Response
 	if failed(r.Status) && a.entry.helps(time.Now().UnixNano(), &a.client) {
 		out := outcome{entry: a.entry, n: note{fwd: a.why, fwdStatus: r.Status, detail: "stale-if-error"}}
@@ -181,25 +182,15 @@ func (h *handler) received(fl *flight, key string, f *fetch, a *asked, sent time
 		f.x.End()
 		return out
 	}
-	room := h.cache.room(r.Length)
-	if !h.cache.reserve(room) {
-		return outcome{n: note{fwd: a.why}}
-	}
-	out.fill = newFill(r.Body, r.Length, h.cache.MaxObject, func(body []byte) {
-		h.cache.release(room)
+	out.fill = h.cache.fill(r, func(body []byte) {
 		h.land(fl, key, a.url, e, body)
 		f.x.End()
 	})
-	out.fill.behind = h.cache.behind.Go
-	return out
-}
-
-// room is how much an arriving body of a length may take.
-func (c *Cache) room(length int64) int64 {
-	if length >= 0 {
-		return length
+	if out.fill == nil { // too much arrives at once
+		return outcome{n: note{fwd: a.why}}
 	}
-	return c.MaxObject
+	out.fill.behind = h.cache.spawn
+	return out
 }
 
 // land ends a flight, with the whole body or with nil.

@@ -20,6 +20,7 @@ type fill struct {
 	most   int64             // bytes that may be kept
 	ended  func(body []byte) // called once: with the whole body, or nil
 	behind func(func())      // runs something in the background; nil: nothing goes on without readers
+	take   func(int64) bool  // asks for so many bytes of memory more
 
 	mu      sync.Mutex
 	moved   sync.Cond // something below changed
@@ -44,6 +45,7 @@ func newFill(source exchange.Body, length, most int64, ended func([]byte)) *fill
 	f := &fill{source: source, length: length, most: most, ended: ended, open: true, readers: map[*fillReader]struct{}{}}
 	f.moved.L = &f.mu
 	f.buf = make([]byte, 0, max(0, length))
+	f.take = func(int64) bool { return true }
 	return f
 }
 
@@ -110,8 +112,10 @@ func (f *fill) grow() bool {
 	}
 	if f.open && int64(cap(f.buf)) < f.most {
 		size := min(f.most, int64(max(firstRead, 2*cap(f.buf))))
-		f.buf = append(make([]byte, 0, size), f.buf...)
-		return true
+		if f.take(size - int64(cap(f.buf))) {
+			f.buf = append(make([]byte, 0, size), f.buf...)
+			return true
+		}
 	}
 	f.open = false
 	return f.move()
@@ -125,7 +129,7 @@ func (f *fill) move() bool {
 		slowest = min(slowest, r.at)
 	}
 	rest := f.buf[slowest-f.base:]
-	if len(rest) > 0 && slowest-f.base < f.most/4 {
+	if len(rest) > 0 && slowest-f.base < int64(cap(f.buf)/4) {
 		return false
 	}
 	// Readers may still be copying from the old array.

@@ -148,18 +148,19 @@ func (h *handler) keep(x *exchange.Exchange, a *asked, sent time.Time, purges ui
 		}
 		return false
 	}
-	room := h.cache.room(r.Length)
-	if r.Body == nil || r.Length == 0 || !h.cache.reserve(room) {
+	if r.Body == nil || r.Length == 0 {
 		return false
 	}
 	source := r.Body
-	fill := newFill(source, r.Length, h.cache.MaxObject, func(body []byte) {
-		h.cache.release(room)
+	fill := h.cache.fill(r, func(body []byte) {
 		if body != nil && h.cache.purges.Load() == purges {
 			h.cache.put(a.url, e.whole(body), h.policy.Variants)
 		}
 		_ = source.Close() // read to its end, or given up
 	})
+	if fill == nil {
+		return false
+	}
 	r.Prebuilt = nil
 	r.Body = fill.reader(ranges.Range{Length: exchange.Unknown})
 	return true
@@ -185,7 +186,7 @@ func (h *handler) refresh(x *exchange.Exchange, a asked) {
 		return
 	}
 	f := newFetch(x, false)
-	h.cache.behind.Go(func() {
+	h.cache.spawn(func() {
 		defer func() { <-h.cache.refreshes }()
 		out := h.run(fl, key, f, &a)
 		fl.out = out
