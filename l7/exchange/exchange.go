@@ -90,7 +90,7 @@ type Response struct {
 	Length   int64              // of Body, bytes; 0: none; Unknown. Of HEAD and 304: that of the body that is not sent
 	Body     Body               // nil: none
 	Tunnel   io.ReadWriteCloser // after 101, or 200 to CONNECT: what is relayed both ways from now on
-	Prebuilt []byte             // nil, or status line, header and body as they go out over HTTP/1.1; then Header and Body hold the same for other protocols
+	Prebuilt []byte             // nil, or status line, header and body as they go out over HTTP/1.1; then Header and Body hold the same for other protocols, and who changes these sets it to nil
 }
 
 // Client is the connection that a request came by. It does not change.
