@@ -3,7 +3,7 @@
  * it is none of our business who talks to this host. */
 #pragma once
 
-#define ACL_BITS 160 /* the list and an address */
+#define ACL_BITS (ACL_LIST_BITS + 128) /* the list and an address */
 
 /* Does a list deny the address in s->acl? Each list has rules of length 0. */
 static __always_inline bool acl_denies(struct scratch *s, __u32 list)

@@ -3,15 +3,11 @@
  * for it more than a load. */
 #pragma once
 
-/* Longest part of a frame that is captured, bytes: jumbo frames. */
-#define CAPTURE_MAX 9216
-#define CAPTURE_MASK 0x3fff /* not below */
+#define CAPTURE_MASK 0x3fff /* not below CAPTURE_MAX */
 
 /* Packets of one CPU in a window of 2^20 ns: some 30,000 a second. */
 #define CAPTURE_WINDOW_SHIFT 20
 #define CAPTURE_BUDGET 32
-
-#define CAPTURE_NO_REASON 63
 
 /* The packet that this CPU is at. */
 struct capture_buffer {

@@ -14,10 +14,7 @@
  * source is not counted. */
 #pragma once
 
-#define LIMIT_SECOND 976562            /* of the limits' clock */
-#define LIMIT_DEBT_MAX (600 * LIMIT_SECOND) /* the loader sets no burst that owes more */
 #define LIMIT_TRIES 4
-#define CEILING_SHIFT 14 /* ceilings count in finer units: at 10^6 a second 16,000 a flow */
 
 static __always_inline bool limited(const struct service *service)
 {

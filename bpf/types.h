@@ -24,6 +24,18 @@ enum constant {
 	SNAT_SOURCES = 32, /* addresses */
 	SNAT_FIRST_PORT = 1024,
 	SNAT_PORTS = 64512, /* of one address */
+
+	/* see acl.h */
+	ACL_LIST_BITS = 32,
+
+	/* see limit.h; of the limits' clock */
+	LIMIT_SECOND = 976562,
+	LIMIT_DEBT_MAX = 600 * LIMIT_SECOND, /* the loader sets no burst that owes more */
+	CEILING_SHIFT = 14, /* ceilings count in finer units: at 10^6 a second 16,000 a flow */
+
+	/* see capture.h */
+	CAPTURE_MAX = 9216, /* longest part of a frame that is captured, bytes: jumbo frames */
+	CAPTURE_NO_REASON = 63,
 };
 
 enum backend_flag {

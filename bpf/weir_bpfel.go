@@ -128,6 +128,12 @@ const (
 	WeirConstantSNAT_SOURCES       WeirConstant = 32
 	WeirConstantSNAT_FIRST_PORT    WeirConstant = 1024
 	WeirConstantSNAT_PORTS         WeirConstant = 64512
+	WeirConstantACL_LIST_BITS      WeirConstant = 32
+	WeirConstantLIMIT_SECOND       WeirConstant = 976562
+	WeirConstantLIMIT_DEBT_MAX     WeirConstant = 585937200
+	WeirConstantCEILING_SHIFT      WeirConstant = 14
+	WeirConstantCAPTURE_MAX        WeirConstant = 9216
+	WeirConstantCAPTURE_NO_REASON  WeirConstant = 63
 )
 
 type WeirEvent struct {

@@ -20,7 +20,7 @@ import (
 const aclEntries = 2 * (lb.MaxPrefixes + 2<<16)
 
 const (
-	aclListBits   = 32
+	aclListBits   = uint32(bpf.WeirConstantACL_LIST_BITS)
 	aclMappedBits = 96 // of an IPv4 address before its own
 )
 
@@ -208,7 +208,7 @@ func (h heldACL) keys() []bpf.WeirAclKey {
 }
 
 func ruleOf(key bpf.WeirAclKey, denied uint32) lb.ACLRule {
-	addr, bits := addrOf(key.Addr.Word), int(key.Bits)-aclListBits
+	addr, bits := addrOf(key.Addr.Word), int(key.Bits-aclListBits)
 	if addr.Is4() && bits >= aclMappedBits {
 		bits -= aclMappedBits
 	} else {

@@ -21,7 +21,7 @@ const (
 	// captureBuffer is each CPU's in bytes: some 1,000 full-sized packets.
 	captureBuffer = 4 << 20
 
-	captureNoReason = 63 // CAPTURE_NO_REASON
+	captureNoReason = uint32(bpf.WeirConstantCAPTURE_NO_REASON)
 	captureQueue    = 1024
 )
 

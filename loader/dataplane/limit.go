@@ -10,12 +10,12 @@ import (
 )
 
 const (
-	limitShift   = 10                // limit_shift
-	limitSecond  = 976562            // LIMIT_SECOND
-	limitDebtMax = 600 * limitSecond // LIMIT_DEBT_MAX
+	limitShift   = 10 // limit_shift
+	limitSecond  = uint32(bpf.WeirConstantLIMIT_SECOND)
+	limitDebtMax = uint32(bpf.WeirConstantLIMIT_DEBT_MAX)
 
-	ceilingShift  = 14 // CEILING_SHIFT
-	ceilingSecond = limitSecond << ceilingShift
+	ceilingShift  = uint32(bpf.WeirConstantCEILING_SHIFT)
+	ceilingSecond = uint64(limitSecond) << ceilingShift
 )
 
 // limits takes over how many flows may be opened: at once, as more or fewer

@@ -115,7 +115,7 @@ func (s *situation) exceeds(e *lb.Explanation) (refused *bpf.WeirReason) {
 		}
 	}
 	if rate := s.service.SourceRate; rate > 0 {
-		cost := uint32(limitSecond / rate)
+		cost := limitSecond / rate
 		debt := s.owed.source
 		if debt > cost*s.service.SourceBurst {
 			debt = 0
