@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,6 +21,7 @@ type session struct {
 	rd     reader
 	w      *work       // nil while it waits for a request
 	busy   atomic.Bool // w is there
+	over   bool        // serveHere has answered the last request
 	keep   bool        // another request may follow
 	served int         // requests before this one
 
@@ -28,6 +30,8 @@ type session struct {
 
 	inform  func(int, *exchange.Header) error // of sendInterim, made once
 	goAhead func() error                      // of sendContinue, made once
+	here    func(n int) bool                  // of serveHere, made once
+	last    time.Time                         // when the request before this one was there
 	gone    func() bool                       // of stream.Conn.Ended, made once
 }
 
@@ -49,7 +53,7 @@ func newWork() *work {
 func newSession(s *Server, conn *stream.Conn, client *exchange.Client) *session {
 	ss := &session{server: s, conn: conn, client: client}
 	ss.rd = reader{conn: conn, timeout: s.options.Body, rate: max(s.options.BodyRate, 0)}
-	ss.inform, ss.goAhead, ss.gone = ss.sendInterim, ss.sendContinue, conn.Ended
+	ss.inform, ss.goAhead, ss.gone, ss.here = ss.sendInterim, ss.sendContinue, conn.Ended, ss.serveHere
 	return ss
 }
 
@@ -82,6 +86,7 @@ func (ss *session) next() bool {
 		return false
 	}
 	x := &ss.w.x
+	x.Request.Header.Reset() // serveHere may have begun with it
 	n, err := parseRequest(ss.rd.pending(), &x.Request, &ss.w.m, ss.server.options.Fields)
 	if err == errIncomplete {
 		n, err = ss.rest()
@@ -97,20 +102,65 @@ func (ss *session) next() bool {
 		return false
 	}
 	ss.rd.took(n)
-	ss.begin(x)
+	ss.begin(x, time.Now())
 	return true
 }
 
-// await waits for the first bytes of a request.
+// await waits for the first bytes of a request that serveHere leaves.
 func (ss *session) await() bool {
-	ss.conn.ReadWithin(time.Now(), ss.server.options.Idle)
-	n, err := ss.conn.ReadLent(ss)
-	if n == 0 || err != nil && ss.w == nil {
-		return false
+	for {
+		before := ss.last
+		ss.conn.ReadWithin(time.Now(), ss.server.options.Idle)
+		n, err := ss.conn.ReadServe(ss, ss.here)
+		switch {
+		case n > 0 && !ss.over:
+			ss.received(n)
+			return true
+		case !errors.Is(err, os.ErrDeadlineExceeded) || before == ss.last || ss.over || ss.conn.Interrupted():
+			return false
+		}
 	}
+}
+
+// received notes that a request has begun, with n bytes.
+func (ss *session) received(n int) {
 	ss.busy.Store(true)
 	ss.conn.Resume() // it came before Drain stopped reading: it is answered
 	ss.rd.w = n
+}
+
+// Requests that follow each other faster than briefly are answered where they
+// are read. The next is waited for so for no longer than aWhile.
+const (
+	briefly = 20 * time.Millisecond
+	aWhile  = 250 * time.Millisecond
+)
+
+// serveHere answers a request of which n bytes were read, if it is all there,
+// has no body, and others came just before. It reports whether it has, and
+// another may follow.
+func (ss *session) serveHere(n int) bool {
+	ss.received(n)
+	now, r := time.Now(), &ss.w.x.Request
+	if now.Sub(ss.last) > briefly {
+		ss.last = now
+		return false
+	}
+	length, err := parseRequest(ss.rd.pending(), r, &ss.w.m, ss.server.options.Fields)
+	if err != nil || length != n || length > ss.server.options.Head || r.Length != 0 ||
+		r.Header.Has(exchange.Upgrade) || string(r.Method) == http.MethodConnect {
+		ss.last = time.Time{}
+		return false
+	}
+	ss.last = now
+	ss.rd.took(n)
+	ss.begin(&ss.w.x, now)
+	ss.serve()
+	if !ss.finish() {
+		ss.over = true
+		return false
+	}
+	ss.conn.ReadWithin(now, aWhile)
 	return true
 }
 
@@ -125,9 +175,9 @@ func (ss *session) rest() (n int, err error) {
 }
 
 // begin fills in what the parser does not know.
-func (ss *session) begin(x *exchange.Exchange) {
+func (ss *session) begin(x *exchange.Exchange, now time.Time) {
 	x.Client = ss.client
-	x.Began = time.Now()
+	x.Began = now
 	x.SetGone(ss.gone)
 	r := &x.Request
 	ss.keep = !ss.w.m.close && (r.Protocol == exchange.HTTP11 || ss.w.m.keepAlive)

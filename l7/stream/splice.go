@@ -23,6 +23,7 @@ func Splice(to, from *Conn, n int64, until func() time.Time) (moved int64, err e
 		step, err := to.tcp.ReadFrom(source)
 		moved += step
 		if err != nil || step == 0 {
+			to.forsake(err)
 			return moved, err
 		}
 	}

@@ -39,7 +39,8 @@ type op struct {
 	err    error
 	try    func(fd uintptr) (done bool)
 	lender Lender
-	ask    []byte // what Ask has still to write
+	serve  func(n int) bool // of ReadServe
+	ask    []byte           // what Ask has still to write
 }
 
 // Lender provides the buffer of a read that may wait for long.
@@ -83,16 +84,26 @@ func (c *Conn) Read(p []byte) (int, error) {
 
 // ReadLent reads into a buffer that it borrows only when there is something
 // to read. The caller has the buffer if n > 0; else it was returned.
-func (c *Conn) ReadLent(l Lender) (n int, err error) {
+func (c *Conn) ReadLent(l Lender) (n int, err error) { return c.ReadServe(l, nil) }
+
+// ReadServe is ReadLent for peers that mostly say nothing unasked. serve is
+// called with what was read, and if it returns true, it has dealt with that and
+// returned the buffer: then more is waited for without trying to read first,
+// which saves one system call in five of a proxied request. The poller tells of
+// all that comes after the read before; only what came together with it may be
+// missed, which is an early end of the peer's side. So serve is to set a short
+// deadline, after which a ReadServe that begins anew sees that. serve must not
+// read from c.
+func (c *Conn) ReadServe(l Lender, serve func(n int) bool) (n int, err error) {
 	if c.raw == nil {
 		if n, err = c.Conn.Read(l.Lend()); n == 0 {
 			l.Return()
 		}
 		return n, err
 	}
-	c.in.lender, c.in.p = l, nil
+	c.in.lender, c.in.serve, c.in.p = l, serve, nil
 	n, err = c.finishRead()
-	c.in.lender = nil
+	c.in.lender, c.in.serve = nil, nil
 	return n, err
 }
 
@@ -127,6 +138,10 @@ func (c *Conn) tryRead(fd uintptr) bool {
 	}
 	if errno != 0 {
 		c.in.err = os.NewSyscallError("read", errno)
+	}
+	if c.in.serve != nil && n > 0 && n < len(c.in.p) && c.in.serve(n) {
+		c.in.n, c.in.p = 0, nil
+		return false
 	}
 	return true
 }
@@ -175,6 +190,7 @@ func (c *Conn) tryAsk(fd uintptr) bool {
 }
 
 // Write implements net.Conn. Each 256 KiB have the time of WriteWithin.
+// What a peer has not taken in time is dropped.
 func (c *Conn) Write(p []byte) (written int, err error) {
 	for len(p)-written > spliceStep && err == nil {
 		var n int
@@ -182,11 +198,15 @@ func (c *Conn) Write(p []byte) (written int, err error) {
 		written += n
 		c.WriteOn()
 	}
-	if err != nil {
-		return written, err
+	if err == nil {
+		var n int
+		n, err = c.write(p[written:])
+		written += n
 	}
-	n, err := c.write(p[written:])
-	return written + n, err
+	if err != nil {
+		c.forsake(err)
+	}
+	return written, err
 }
 
 func (c *Conn) write(p []byte) (int, error) {
@@ -224,6 +244,17 @@ func (c *Conn) CloseWrite() error {
 		return half.CloseWrite()
 	}
 	return nil
+}
+
+// forsake has Close drop what was written, if the peer does not take it: the
+// kernel would keep it for minutes.
+func (c *Conn) forsake(err error) {
+	if !errors.Is(err, os.ErrDeadlineExceeded) || time.Now().Before(c.writeBy.at) {
+		return // the reason is another, or it is the source of a splice that is late
+	}
+	if s := c.below(); s != nil {
+		_ = s.tcp.SetLinger(0) // if it is closed already, there is nothing to do
+	}
 }
 
 // RemoteAddrPort is the peer's address, zero if it has none.
@@ -270,7 +301,7 @@ func (c *Conn) Interrupted() bool { return c.stopped.Load() != 0 }
 
 // Resume undoes Interrupt, once all that it ended have returned.
 func (c *Conn) Resume() {
-	if c.stopped.Swap(0) != 0 {
+	if c.stopped.Load() != 0 && c.stopped.Swap(0) != 0 {
 		c.readBy, c.writeBy = deadline{}, deadline{}
 		_ = c.SetDeadline(time.Time{})
 	}
