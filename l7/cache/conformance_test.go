@@ -246,6 +246,10 @@ var varying = []conformanceCase{
 		{ask: "GET /\nX-A: a", origin: fresh[:len(fresh)-1] + "Vary: X-A\n\na", want: "200\n\na"},
 		{ask: "GET /\nX-A: A", origin: fresh[:len(fresh)-1] + "Vary: X-A\n\nb", want: "200\n\nb"},
 	}},
+	{"4.1 case does not matter in Accept-Language", Policy{}, []step{
+		{ask: "GET /\nAccept-Language: de-DE, en", origin: fresh[:len(fresh)-1] + "Vary: accept-language\n\na", want: "200\n\na"},
+		{ask: "GET /\nAccept-Language: DE-de,EN", want: "200\n\na"},
+	}},
 	{"4.1 Accept-Encoding is put into one form", Policy{}, []step{
 		{ask: "GET /\nAccept-Encoding: gzip, deflate, br;q=0.9", origin: fresh[:len(fresh)-1] + "Vary: Accept-Encoding\n\na",
 			sent: "Accept-Encoding: br, gzip", want: "200\n\na"},
@@ -329,6 +333,10 @@ var freshness = []conformanceCase{
 		{ask: "GET /a", origin: fresh + "b", want: "200\n\nb"},
 		{ask: "GET /b", origin: "200\nExpires: soon\n\na", want: "200"},
 		{ask: "GET /b", origin: fresh + "b", want: "200\n\nb"},
+		{ask: "GET /c", origin: "200\nExpires: {now+1h}\nExpires: {now+1h}\n\na", want: "200"},
+		{ask: "GET /c", origin: fresh + "b", want: "200\n\nb"},
+		{ask: "GET /d", origin: "200\nExpires: Sat, 01 Jan 2000 1:00:00 GMT\n\na", want: "200"},
+		{ask: "GET /d", origin: fresh + "b", want: "200\n\nb"},
 	}},
 }
 

@@ -121,7 +121,7 @@ func (p *Policy) lifetime(r *exchange.Response, d *directives, targeted bool, re
 // untilExpires is Expires less Date; what is no date is in the past.
 func untilExpires(h *exchange.Header, responded time.Time) int64 {
 	expires, ok := validator.Date(h.Get(exchange.Expires))
-	if !ok {
+	if !ok || h.Count(exchange.Expires) > 1 { // as one value that is no date (RFC 9111, 4.2.1)
 		return 0
 	}
 	date, ok := validator.Date(h.Get(exchange.Date))

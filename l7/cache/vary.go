@@ -70,7 +70,11 @@ func appendNormal(b []byte, h *exchange.Header, id exchange.Name, name string) (
 			b = append(b, ',')
 		}
 		present = true
+		start := len(b)
 		b = appendTight(b, f.Value)
+		if name == "accept-language" { // tags mean the same in any case (RFC 5646, 2.1.1)
+			copy(b[start:], bytes.ToLower(b[start:]))
+		}
 	}
 	return b, present
 }
