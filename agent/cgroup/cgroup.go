@@ -141,16 +141,16 @@ func (m mounts) below(path string) string {
 // controllers that collectors read.
 var controllers = [...]string{"cpu", "cpuacct", "cpuset", "memory", "blkio"}
 
-// find prefers version 2 where it has the group and the controller of CPU or
-// memory: in the hybrid layout of systemd it has the groups without them.
+// find prefers version 2 where it has the group, unless its controllers are
+// with version 1: in the hybrid layout of systemd it has the groups without them.
 func (m mounts) find(path string) *Group {
-	if two := (dir{m.v2, path}); m.v2 != "" && hasControllers(two) {
+	two := dir{m.v2, path}
+	if isDir(two) && (m.v1["cpu"] == "" || hasControllers(two)) {
 		return &Group{path: shown(path), v2: true, dirs: map[string]dir{"": two}}
 	}
 	g := &Group{path: shown(path), dirs: map[string]dir{}}
 	for _, name := range controllers {
-		d := dir{m.v1[name], path}
-		if info, err := os.Stat(d.file("")); d.mount != "" && err == nil && info.IsDir() {
+		if d := (dir{m.v1[name], path}); isDir(d) {
 			g.dirs[name] = d
 		}
 	}
@@ -158,6 +158,11 @@ func (m mounts) find(path string) *Group {
 		return nil
 	}
 	return g
+}
+
+func isDir(d dir) bool {
+	info, err := os.Stat(d.file(""))
+	return d.mount != "" && err == nil && info.IsDir()
 }
 
 // shown is a path below a mount point as people write it.

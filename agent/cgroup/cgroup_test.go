@@ -38,6 +38,7 @@ var two = map[string]string{
 	"sys/fs/cgroup/web/one/memory.swap.max":               "max\n",
 	"sys/fs/cgroup/web/one/io.stat":                       "8:0 rbytes=9 wbytes=9 rios=10 wios=5 dbytes=0 dios=0\n254:1 rbytes=1 wbytes=0 rios=1 wios=0 dbytes=0 dios=0\n",
 	"sys/fs/cgroup/web/one/cpu.pressure":                  "some avg10=0.00 avg60=0.00 avg300=0.00 total=1500000\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=500000\n",
+	"sys/fs/cgroup/plain/cgroup.controllers":              "\n", // none is enabled for it
 	"sys/fs/cgroup/web/broken/cgroup.controllers":         "cpu memory\n",
 	"sys/fs/cgroup/web/broken/cpu.stat":                   "usage_usec lots\n",
 	"sys/fs/cgroup/web/broken/memory.stat":                "anon 1\n",
@@ -110,6 +111,7 @@ func TestOpen(t *testing.T) {
 		{two, "/sys/fs/cgroup/web/one", "/web/one", 2},
 		{two, "/", "/", 2},
 		{two, "/sys/fs/cgroup", "/", 2},
+		{two, "/plain", "/plain", 2},
 		{one, "/web", "/web", 1},
 		{one, "/sys/fs/cgroup/cpu,cpuacct/web", "/web", 1},
 		{one, "/sys/fs/cgroup/unified/web", "/web", 1},
@@ -233,6 +235,35 @@ func TestLimited(t *testing.T) {
 			t.Errorf("%s with %d CPUs and %d bytes is limited: %v", c.path, c.cores, c.memory, got)
 		}
 	}
+}
+
+// FuzzFiles has the kernel's files say anything.
+func FuzzFiles(f *testing.F) {
+	for _, text := range two {
+		f.Add(text)
+	}
+	f.Add("max -1")
+	f.Add("some total=9223372036854775807\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		files := map[string]string{"proc/self/mountinfo": two["proc/self/mountinfo"]}
+		for _, name := range []string{
+			"cgroup.controllers", "cpu.stat", "cpu.max", "cpuset.cpus.effective", "memory.stat", "memory.current", "memory.max",
+			"memory.high", "memory.swap.current", "memory.swap.max", "io.stat", "cpu.pressure",
+		} {
+			files["sys/fs/cgroup/web/"+name] = text
+		}
+		g := open(t, files, "/web")
+		if c, err := g.CPU(); err == nil && (c.Used < 0 || c.Cores < 0) {
+			t.Errorf("CPU %+v", c)
+		}
+		if m, err := g.Memory(); err == nil && m.Used > 1<<63 && m.Limit > m.Used {
+			t.Errorf("memory %+v", m)
+		}
+		if p, err := g.Pressure("cpu"); err == nil && (p.Some < 0 || p.Full < 0) {
+			t.Errorf("pressure %+v", p)
+		}
+		g.IO()
+	})
 }
 
 // TestThisHost reads the kernel's own files, of whichever version it has.

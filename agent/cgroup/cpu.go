@@ -3,6 +3,7 @@ package cgroup
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"strconv"
 	"strings"
@@ -30,7 +31,7 @@ func (g *Group) CPU() (CPU, error) {
 	}
 	c.Periods, c.Throttled = stat["nr_periods"], stat["nr_throttled"]
 	if g.v2 {
-		c.Used = time.Duration(stat["usage_usec"]) * time.Microsecond
+		c.Used = micros(stat["usage_usec"])
 	} else if c.Used, err = g.cpuacct(); err != nil {
 		return c, err
 	}
@@ -52,7 +53,12 @@ func (g *Group) cpuacct() (time.Duration, error) {
 		return 0, err
 	}
 	ns, err := number(d.file("cpuacct.usage"))
-	return time.Duration(ns), err
+	return time.Duration(min(ns, math.MaxInt64)), err
+}
+
+// micros is a time that does not run over after 292 years.
+func micros(n uint64) time.Duration {
+	return time.Duration(min(n, math.MaxInt64/1000)) * time.Microsecond
 }
 
 // quota in cores, 0 without one. The root of a hierarchy has none.

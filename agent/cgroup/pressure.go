@@ -36,15 +36,15 @@ func ReadPressure(path string) (p Pressure, err error) {
 	for line := range strings.Lines(string(text)) {
 		kind, _, _ := strings.Cut(line, " ")
 		_, total, found := strings.Cut(strings.TrimSpace(line), "total=")
-		us, err := strconv.ParseInt(total, 10, 64)
-		if !found || err != nil || us < 0 {
+		us, err := strconv.ParseUint(total, 10, 64)
+		if !found || err != nil {
 			return p, fmt.Errorf("%s: %.80q has no total", path, line)
 		}
 		switch kind {
 		case "some":
-			p.Some = time.Duration(us) * time.Microsecond
+			p.Some = micros(us)
 		case "full":
-			p.Full = time.Duration(us) * time.Microsecond
+			p.Full = micros(us)
 		}
 	}
 	return p, nil

@@ -108,6 +108,21 @@ func TestDiskOfGroup(t *testing.T) {
 	}
 }
 
+// TestDiskOfUncountedGroup has a group whose requests the kernel does not count.
+func TestDiskOfUncountedGroup(t *testing.T) {
+	m := newMachine(t)
+	scope, err := m.host().Scope("/unlimited")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := collect.NewDisk(m.host(), scope)
+	m.collect(c, 0)
+	got := m.collect(c, time.Second)
+	if _, there := got["iops"]; there || got["iops.sda"] != 0 || len(got) != 2+3*2 {
+		t.Errorf("values %v", got)
+	}
+}
+
 func TestManyDisks(t *testing.T) {
 	m := newMachine(t)
 	stats := func(n int) (text string) {

@@ -2,6 +2,7 @@ package collect
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -103,13 +104,17 @@ func diskValues(rose map[diskStat]float64, seconds float64) map[string]float64 {
 	return values
 }
 
-// collectGroup puts the group's requests in the place of the host's.
+// collectGroup puts the group's requests in the place of the host's. Where
+// they are not counted, nothing is in that place.
 func (d *Disk) collectGroup(now time.Time, values map[string]float64) error {
+	delete(values, "iops")
 	n, err := d.scope.IO()
+	if errors.Is(err, errors.ErrUnsupported) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
-	delete(values, "iops")
 	rose, seconds := d.group.rise(now, map[string]float64{"requests": float64(n)})
 	if done, ok := rose["requests"]; ok {
 		values["iops"] = done / seconds

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -66,10 +67,25 @@ func (b *burned) write(path, text string) {
 	}
 }
 
+// burnEnv makes the test binary a process that uses CPU.
+const burnEnv = "WEIR_AGENT_E2E_BURN"
+
+// burnWhenTold waits for the end of its input and then never ends.
+func burnWhenTold() {
+	io.Copy(io.Discard, os.Stdin)
+	for {
+	}
+}
+
 // burn starts a process that is in the groups before it works.
 func (b *burned) burn(dirs []string) {
 	b.t.Helper()
-	b.cmd = exec.Command("/bin/sh", "-c", "read start; while :; do :; done")
+	self, err := os.Executable()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.cmd = exec.Command(self)
+	b.cmd.Env = append(os.Environ(), burnEnv+"=1")
 	b.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	start, err := b.cmd.StdinPipe()
 	if err != nil {
@@ -82,7 +98,7 @@ func (b *burned) burn(dirs []string) {
 	for _, dir := range dirs {
 		b.write(dir+"/cgroup.procs", strconv.Itoa(b.cmd.Process.Pid))
 	}
-	start.Close() // or a line: read returns
+	start.Close()
 }
 
 // rest ends the process.

@@ -1,5 +1,6 @@
 // Package e2e tests backends that `weir agent dsr` sets up with packets that
-// `weir run` sends, between network namespaces.
+// `weir run` sends, between network namespaces, and `weir agent run` as
+// balancers see it.
 //
 // WEIR_BINARY names a binary to test in place of one built here.
 package e2e
@@ -26,6 +27,9 @@ const (
 )
 
 func TestMain(m *testing.M) {
+	if os.Getenv(burnEnv) != "" {
+		burnWhenTold()
+	}
 	code, err := testMain(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "agent/e2e:", err)

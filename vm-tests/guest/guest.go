@@ -96,6 +96,7 @@ func mounts() []mount {
 		{"run", "/run", "tmpfs", unix.MS_NOSUID | unix.MS_NODEV, "mode=0755"},
 		{"tmp", "/tmp", "tmpfs", unix.MS_NOSUID | unix.MS_NODEV, "mode=1777"},
 		{"bpf", "/sys/fs/bpf", "bpf", noExec, "mode=0700"},
+		{"cgroup2", "/sys/fs/cgroup", "cgroup2", noExec, ""},
 		{"tracing", "/sys/kernel/tracing", "tracefs", noExec, ""},
 	}
 }
