@@ -104,24 +104,18 @@ func TestStrangersRefused(t *testing.T) {
 	}
 }
 
-// TestFlood has one peer that opens many connections and says nothing: it is
-// held to its share, and a balancer at another address is served.
+// TestFlood has one peer that opens many connections and says nothing: a
+// balancer at another address is served meanwhile.
 func TestFlood(t *testing.T) {
 	l := newLab(t)
 	s := l.reports("agent-127.0.0.1")
 	from := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}, Timeout: 10 * time.Second}
-	for range 40 {
+	for range 2 * 256 {
 		c, err := from.Dial("tcp", s.Addr().String())
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer c.Close()
-	}
-	// Those within the share are given up only when their handshake is late.
-	for deadline := time.Now().Add(20 * time.Second); s.Refused() < 40-16; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%d of 40 connections were refused, want 24", s.Refused())
-		}
 	}
 	response, err := l.client("lb").Get("https://" + s.Addr().String() + report.Path)
 	if err != nil {
