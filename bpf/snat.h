@@ -62,14 +62,6 @@ static __always_inline int snat_known(__u64 hash, __u32 version, __u32 id, __u8 
 	return index * FLOW_SLOTS + slot + 1;
 }
 
-/* The pair of a flow, plus 1, or 0. */
-static __always_inline int snat_find(__u64 hash, __u32 version, __u32 id, __u32 proto, __u32 flags)
-{
-	int pair = snat_known(hash, version, id, proto, flags);
-
-	return pair ? pair : snat_known(snat_rehash(hash), version, id, proto, flags);
-}
-
 static __always_inline int snat_take(__u64 hash, __u32 version, __u32 id, struct victim *v)
 {
 	__u64 want = flow_want(id, FLOW_EMBRYONIC | FLOW_UNCOUNTED);
@@ -104,14 +96,15 @@ static __always_inline int snat_allocate(struct scratch *s, __u32 id)
 	return pair;
 }
 
-/* The pair of the flow s->tuple, known or new, plus 1; 0: exhausted. */
+/* The pair of the flow s->tuple, which is not in its first set: known or new, plus
+ * 1; 0: exhausted. */
 __noinline int snat_pair(struct scratch *s, __u32 id, __u32 tcp_flags)
 {
 	int pair;
 
 	if (!s)
 		return 0;
-	pair = snat_find(s->hash, s->tuple.version, id, s->tuple.proto, tcp_flags);
+	pair = snat_known(snat_rehash(s->hash), s->tuple.version, id, s->tuple.proto, tcp_flags);
 	return pair ? pair : snat_allocate(s, id);
 }
 
