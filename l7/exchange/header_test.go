@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -152,6 +153,23 @@ func TestRoom(t *testing.T) {
 	}
 	if n := testing.AllocsPerRun(100, func() { x.Room(100); x.Room(100); x.Reset() }); n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+func TestDetach(t *testing.T) {
+	buffer := []byte("GET/aexample.orgX-A12idYz345")
+	x := &Exchange{ID: buffer[20:22]}
+	x.Request.Method, x.Request.Path, x.Request.Authority = buffer[:3], buffer[3:5], buffer[5:16]
+	x.Request.Header.Append(Other, buffer[16:19], buffer[19:20])
+	x.Response.Header.Append(Other, buffer[22:24], buffer[24:])
+	want := fmt.Sprintf("%s", []any{x.Request, x.ID, x.Response.Header})
+	x.Detach()
+	clear(buffer)
+	if got := fmt.Sprintf("%s", []any{x.Request, x.ID, x.Response.Header}); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	if x.Request.Query != nil {
+		t.Errorf("query %q", x.Request.Query)
 	}
 }
 

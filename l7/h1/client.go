@@ -232,7 +232,7 @@ func (c *Client) begin(x *exchange.Exchange, protocol exchange.Protocol) *Failur
 		return c.failed(errUnasked)
 	}
 	if upgraded || r.Status < 300 && string(x.Request.Method) == http.MethodConnect {
-		r.Tunnel = &Tunnel{Conn: c.conn, first: c.rd.pending()}
+		r.Tunnel = &Tunnel{Conn: c.conn, first: bytes.Clone(c.rd.pending()), of: c}
 		return nil
 	}
 	how, err := m.frameResponse(r, protocol, toHEAD(x))
@@ -275,17 +275,26 @@ func (c *Client) failed(err error) *Failure {
 // another: request and answer are complete, and nothing came unasked. Otherwise
 // it is closed.
 func (c *Client) Finish() bool {
-	whole := c.b.body.rd == &c.rd && c.b.body.whole()
+	whole := c.b != nil && c.b.body.rd == &c.rd && c.b.body.whole()
 	if c.up != nil && !c.up.finish(c.conn) {
 		whole = false
 	}
 	reusable := c.keep && whole && c.rd.r == c.rd.w && !c.conn.Interrupted()
-	c.b.body.rd = nil
-	c.dialer.buffers.Put(c.b)
-	c.b, c.up, c.rd.buf, c.rd.x = nil, nil, nil, nil
+	c.giveBack()
+	c.up, c.rd.x = nil, nil
 	c.used++
 	if !reusable {
 		_ = c.conn.Close() // nothing is left to tell the backend
 	}
 	return reusable
+}
+
+// giveBack gives the buffers back that heads lie in.
+func (c *Client) giveBack() {
+	if c.b == nil {
+		return
+	}
+	c.b.body.rd = nil
+	c.dialer.buffers.Put(c.b)
+	c.b, c.rd.buf = nil, nil
 }

@@ -271,6 +271,19 @@ func TestUpgrade(t *testing.T) {
 	}
 }
 
+// TestUpgradeRequired: the field goes with its option (RFC 9110, 7.8).
+func TestUpgradeRequired(t *testing.T) {
+	_, addr := serve(t, h1.Options{Handler: exchange.HandlerFunc(func(x *exchange.Exchange) {
+		x.Response.Status = 426
+		x.Response.Header.Add("Upgrade", []byte("x"))
+	})})
+	c := connect(t, addr)
+	c.say(getA)
+	if head := dated(t, readHead(c.r)); head != "HTTP/1.1 426 Upgrade Required\r\nUpgrade: x\r\nContent-Length: 0\r\nConnection: Upgrade\r\n\r\n" {
+		t.Errorf("got %q", head)
+	}
+}
+
 // TestBothWaysAtOnce: request and answer stream at the same time.
 func TestBothWaysAtOnce(t *testing.T) {
 	_, backend := serve(t, h1.Options{Handler: exchange.HandlerFunc(func(x *exchange.Exchange) {

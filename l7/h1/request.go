@@ -53,6 +53,19 @@ func parseRequestLine(line []byte, r *exchange.Request) error {
 	return err
 }
 
+// badBegin tells what is no request from its first byte, so that it need not
+// be waited for the end of a line.
+func badBegin(c byte) error {
+	const tlsHandshake = 22 // RFC 8446, 5.1
+	switch {
+	case c == tlsHandshake:
+		return refuse("TLS where plain HTTP is spoken")
+	case c != '\r' && classes[c]&tokenByte == 0:
+		return refuse("no request: it begins with %q", c)
+	}
+	return nil
+}
+
 func parseVersion(b []byte) (exchange.Protocol, error) {
 	switch string(b) {
 	case "HTTP/1.1":

@@ -110,7 +110,7 @@ func (ss *session) consumed(x *exchange.Exchange) bool {
 
 func (ss *session) connection(x *exchange.Exchange) connection {
 	switch {
-	case x.Response.Status == http.StatusSwitchingProtocols:
+	case x.Response.Status == http.StatusSwitchingProtocols, ss.keep && x.Response.Header.Has(exchange.Upgrade):
 		return upgrading
 	case x.Response.Tunnel != nil:
 		return keepSilently

@@ -153,6 +153,7 @@ func TestServe(t *testing.T) {
 		{"connect", "CONNECT a:1" + host + "\r\n", "HTTP/1.1 405 Method Not Allowed\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 23\r\nConnection: close\r\n\r\n405 Method Not Allowed\n"},
 		{"malformed", "GET /" + host + "A : b\r\n\r\nGET /" + host + "\r\n", badRequest},
 		{"malformed after another", "HEAD /" + host + "\r\nGET\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n" + badRequest},
+		{"TLS", "\x16\x03\x01\x02\x00\x01\x00", badRequest},
 		{"bare LF", "GET / HTTP/1.1\nHost: a\n\n", badRequest},
 		{"malformed chunk", "POST /" + host + "Transfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n0\r\n\r\n", badRequest},
 		{"large head", "GET /" + host + "X: " + strings.Repeat("a", 9000) + "\r\n\r\n", badRequest},

@@ -1,6 +1,7 @@
 package h1
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"os"
@@ -17,6 +18,7 @@ import (
 type Tunnel struct {
 	*stream.Conn
 	first []byte
+	of    *Client // nil: of no client
 }
 
 // Read implements io.Reader.
@@ -34,14 +36,19 @@ func (t *Tunnel) Read(p []byte) (int, error) {
 func (ss *session) tunnel(x *exchange.Exchange) error {
 	to := x.Response.Tunnel
 	defer to.Close()
-	ss.w.out = nil // nothing more is written from it, and tunnels last
+	near := &Tunnel{Conn: ss.conn, first: bytes.Clone(ss.rd.pending())}
+	far, ok := to.(*Tunnel)
+	x.Detach() // tunnels last, and there may be many of them
+	ss.rd.start(nil, 0)
+	ss.w.in, ss.w.out = nil, nil
+	if ok && far.of != nil {
+		far.of.giveBack()
+	}
 	r := relay{idle: ss.server.options.Tunnel}
 	if x.TunnelIdle > 0 {
 		r.idle = x.TunnelIdle
 	}
 	r.active.Store(time.Now().UnixNano())
-	near := &Tunnel{Conn: ss.conn, first: ss.rd.pending()}
-	far, ok := to.(*Tunnel)
 	if !ok {
 		return r.run(near, to)
 	}
@@ -81,12 +88,13 @@ func interrupt(near *Tunnel, far io.Closer) {
 
 // copy relays one way until from ends, and then tells to.
 func (r *relay) copy(to io.Writer, from io.Reader) error {
+	var p piece
 	for {
-		piece, err := r.receive(from)
-		if piece != nil {
+		err := r.receive(&p, from)
+		if p.buf != nil {
 			r.active.Store(time.Now().UnixNano())
-			err = errors.Join(r.send(to, piece.data()), err)
-			piece.free()
+			err = errors.Join(r.send(to, (*p.buf)[:p.n]), err)
+			p.Return()
 		}
 		if errors.Is(err, io.EOF) {
 			return closeWrite(to)
@@ -104,10 +112,6 @@ type piece struct {
 	n   int
 }
 
-func (p *piece) data() []byte { return (*p.buf)[:p.n] }
-
-func (p *piece) free() { copies.Put(p.buf) }
-
 // Lend implements stream.Lender.
 func (p *piece) Lend() []byte {
 	p.buf = copies.Get().(*[]byte)
@@ -115,26 +119,27 @@ func (p *piece) Lend() []byte {
 }
 
 // Return implements stream.Lender.
-func (p *piece) Return() { p.free() }
+func (p *piece) Return() {
+	copies.Put(p.buf)
+	p.buf = nil
+}
 
-func (r *relay) receive(from io.Reader) (*piece, error) {
-	p := &piece{}
+// receive waits for a piece. There is one if it has a buffer.
+func (r *relay) receive(p *piece, from io.Reader) (err error) {
 	t, ok := from.(*Tunnel)
 	if !ok || len(t.first) > 0 {
-		var err error
 		p.n, err = from.Read(p.Lend())
-		return p, err
+		return err
 	}
 	for {
 		now := time.Now()
 		t.ReadWithin(now, r.idle)
-		var err error
 		if p.n, err = t.ReadLent(p); p.n > 0 {
-			return p, err
+			return err
 		}
 		silent := time.Since(time.Unix(0, r.active.Load()))
 		if !errors.Is(err, os.ErrDeadlineExceeded) || t.Interrupted() || silent >= r.idle {
-			return nil, err
+			return err
 		}
 	}
 }
