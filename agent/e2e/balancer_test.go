@@ -2,16 +2,22 @@ package e2e
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"weir/agent/local"
+	"weir/agent/report"
 	"weir/loader/agents"
 	"weir/loader/lb"
 )
@@ -19,32 +25,81 @@ import (
 // TestBalancerHears has weir's own balancer side ask a real agent, with the
 // files that weir agent keys makes.
 func TestBalancerHears(t *testing.T) {
-	dir := t.TempDir()
-	keys := filepath.Join(dir, "keys")
-	if out, err := exec.Command(weir, "agent", "keys", "--dir", keys, "--balancer", "lb", "--backend", "127.0.0.1").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	socket := filepath.Join(dir, "agent.sock")
-	background(t, exec.Command(weir, "agent", "run", "--listen", "127.0.0.1:0", "--agent-check", "127.0.0.1:0",
-		"--ca", keys+"/ca.crt", "--cert", keys+"/agent-127.0.0.1.crt", "--key", keys+"/agent-127.0.0.1.key",
-		"--socket", socket, "--state-dir", dir+"/state"))
-	checkAddress(t, socket) // it runs
-	agent := local.New(socket)
-	status, err := agent.Status(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	a := startAgent(t)
 	https := lb.Agent{
-		Protocol: lb.AgentWeir, Port: portOf(t, status.Listen), Interval: 200 * time.Millisecond, Timeout: 5 * time.Second,
-		CA: read(t, keys+"/ca.crt"), Certificate: read(t, keys+"/lb.crt"), Key: read(t, keys+"/lb.key"),
+		Protocol: lb.AgentWeir, Port: portOf(t, a.status.Listen), Interval: 200 * time.Millisecond, Timeout: 5 * time.Second,
+		CA: read(t, a.keys+"/ca.crt"), Certificate: read(t, a.keys+"/lb.crt"), Key: read(t, a.keys+"/lb.key"),
 	}
-	line := lb.Agent{Protocol: lb.AgentHAProxy, Port: portOf(t, status.Check), Interval: https.Interval, Timeout: https.Timeout}
-	for name, a := range map[string]lb.Agent{"https": https, "agent-check": line} {
-		t.Run(name, func(t *testing.T) { hears(t, agent, a, name == "https") })
+	line := lb.Agent{Protocol: lb.AgentHAProxy, Port: portOf(t, a.status.Check), Interval: https.Interval, Timeout: https.Timeout}
+	for name, way := range map[string]lb.Agent{"https": https, "agent-check": line} {
+		t.Run(name, func(t *testing.T) { hears(t, a.client, way, name == "https") })
 	}
 }
 
-func read(t *testing.T, path string) string {
+// running is an agent with its keys.
+type running struct {
+	keys   string // directory
+	client *local.Client
+	status local.Status
+}
+
+// startAgent starts one that serves reports and agent-checks on loopback, until
+// the test ends.
+func startAgent(t testing.TB, more ...string) running {
+	t.Helper()
+	dir := t.TempDir()
+	keys, socket := filepath.Join(dir, "keys"), filepath.Join(dir, "agent.sock")
+	if out, err := exec.Command(weir, "agent", "keys", "--dir", keys, "--balancer", "lb", "--backend", "127.0.0.1").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	background(t, exec.Command(weir, append([]string{"agent", "run", "--listen", "127.0.0.1:0", "--agent-check", "127.0.0.1:0",
+		"--ca", keys + "/ca.crt", "--cert", keys + "/agent-127.0.0.1.crt", "--key", keys + "/agent-127.0.0.1.key",
+		"--socket", socket, "--state-dir", dir + "/state"}, more...)...))
+	checkAddress(t, socket) // it runs
+	a := running{keys: keys, client: local.New(socket)}
+	var err error
+	if a.status, err = a.client.Status(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// balancer is a client that keeps its connection, as weir's does.
+func (a running) balancer(t testing.TB) *http.Client {
+	t.Helper()
+	pair, err := tls.LoadX509KeyPair(a.keys+"/lb.crt", a.keys+"/lb.key")
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM([]byte(read(t, a.keys+"/ca.crt")))
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{pair}}}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: transport, Timeout: 20 * time.Second}
+}
+
+// ask gets one report.
+func (a running) ask(c *http.Client) (report.Report, error) {
+	response, err := c.Get("https://" + a.status.Listen + report.Path)
+	if err != nil {
+		return report.Report{}, err
+	}
+	defer response.Body.Close()
+	return report.Read(response.Body)
+}
+
+// resident is the agent's memory in MiB.
+func (a running) resident(t testing.TB) float64 {
+	t.Helper()
+	_, after, _ := strings.Cut(read(t, fmt.Sprintf("/proc/%d/status", a.status.PID)), "VmRSS:")
+	kib, err := strconv.ParseFloat(strings.Fields(after)[0], 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kib / 1024
+}
+
+func read(t testing.TB, path string) string {
 	t.Helper()
 	text, err := os.ReadFile(path)
 	if err != nil {

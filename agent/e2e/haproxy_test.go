@@ -101,7 +101,7 @@ func TestAgentCheckFollowsLoad(t *testing.T) {
 }
 
 // await asks until something is so, and else shows what was.
-func await(t *testing.T, what string, so func() (string, bool)) {
+func await(t testing.TB, what string, so func() (string, bool)) {
 	t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 		got, ok := so()
@@ -115,7 +115,7 @@ func await(t *testing.T, what string, so func() (string, bool)) {
 }
 
 // background runs a process until the test ends.
-func background(t *testing.T, cmd *exec.Cmd) {
+func background(t testing.TB, cmd *exec.Cmd) {
 	t.Helper()
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
@@ -134,7 +134,7 @@ func background(t *testing.T, cmd *exec.Cmd) {
 	})
 }
 
-func writeFile(t *testing.T, path, text string) string {
+func writeFile(t testing.TB, path, text string) string {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -143,7 +143,7 @@ func writeFile(t *testing.T, path, text string) string {
 }
 
 // checkAddress waits for the agent and asks it where it answers agent-checks.
-func checkAddress(t *testing.T, socket string) string {
+func checkAddress(t testing.TB, socket string) string {
 	t.Helper()
 	var s struct{ Check string }
 	await(t, "an agent", func() (string, bool) {
@@ -154,7 +154,7 @@ func checkAddress(t *testing.T, socket string) string {
 }
 
 // awaitServer waits until HAProxy's statistics of its server have these values.
-func awaitServer(t *testing.T, socket, what string, want map[string]string) {
+func awaitServer(t testing.TB, socket, what string, want map[string]string) {
 	t.Helper()
 	await(t, "HAProxy follows "+what, func() (string, bool) {
 		got, err := server(socket)
