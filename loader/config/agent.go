@@ -14,7 +14,10 @@ import (
 	"weir/loader/lb"
 )
 
-const defaultAgentInterval = time.Second
+const (
+	defaultAgentInterval = time.Second
+	defaultAgentPort     = 9707 // report.DefaultPort, that agents of ours listen on
+)
 
 // readAgents reads how a pool's agents are asked and, into its backends, what
 // is different for them. If the pool's has a fault, nothing is said of those
@@ -66,12 +69,13 @@ func readAgent(r *report, p *path, raw agent) lb.Agent {
 			return out
 		}
 	}
-	if raw.Port == nil {
-		r.missing(p.key("port"), "where the agent listens")
-	} else {
-		out.Port = uint16(inRange(r, p.key("port"), *raw.Port, 1, math.MaxUint16))
-	}
 	h := &healthReader{r: r, p: p}
+	switch {
+	case raw.Port != nil || out.Protocol == lb.AgentWeir:
+		out.Port = uint16(h.number("port", raw.Port, defaultAgentPort, 1, math.MaxUint16))
+	default:
+		r.missing(p.key("port"), "where the agent listens")
+	}
 	out.Interval = h.duration("interval", raw.Interval, defaultAgentInterval, minInterval, maxInterval)
 	if out.Interval > 0 {
 		out.Timeout = h.duration("timeout", raw.Timeout, out.Interval/2, minProbe, out.Interval)

@@ -16,8 +16,8 @@ import (
 	"weir/loader/lb"
 )
 
-// agentKeys makes a directory with the files that agents need: ca.pem,
-// balancer.pem and balancer-key.pem, and other-key.pem, which fits none.
+// agentKeys makes a directory with the files that agents need: ca.crt,
+// lb.crt and lb.key, and other.key, which fits none.
 func agentKeys(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -27,7 +27,7 @@ func agentKeys(t *testing.T) string {
 			t.Fatal(err)
 		}
 	}
-	for _, name := range []string{"balancer", "other"} {
+	for _, name := range []string{"lb", "other"} {
 		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 		if err != nil {
 			t.Fatal(err)
@@ -36,20 +36,20 @@ func agentKeys(t *testing.T) string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		write(name+"-key.pem", "PRIVATE KEY", der)
+		write(name+".key", "PRIVATE KEY", der)
 		template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
 		cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 		if err != nil {
 			t.Fatal(err)
 		}
-		write(name+".pem", "CERTIFICATE", cert)
-		write("ca.pem", "CERTIFICATE", cert)
+		write(name+".crt", "CERTIFICATE", cert)
+		write("ca.crt", "CERTIFICATE", cert)
 	}
 	return dir
 }
 
 func withKeys(dir, text string) []byte {
-	files := "ca: " + dir + "/ca.pem, certificate: " + dir + "/balancer.pem, key: " + dir + "/balancer-key.pem"
+	files := "ca: " + dir + "/ca.crt, certificate: " + dir + "/lb.crt, key: " + dir + "/lb.key"
 	return []byte(head + strings.NewReplacer("KEYS", files, "DIR", dir).Replace(text))
 }
 
@@ -87,15 +87,15 @@ func TestAgents(t *testing.T) {
 func TestAgentFaults(t *testing.T) {
 	dir := agentKeys(t)
 	for _, c := range []struct{ name, agent, want string }{
-		{"no port", "{KEYS}", "agent.port: is missing; it is where the agent listens"},
+		{"no port", "{protocol: haproxy}", "agent.port: is missing; it is where the agent listens"},
 		{"port", "{port: 70000, KEYS}", "agent.port: 70000 is not in 1..65535"},
 		{"protocol", "{port: 1, protocol: snmp}", `agent.protocol: "snmp" is not weir or haproxy`},
 		{"no files", "{port: 1}", "agent.ca: is missing; it is a file of PEM certificates"},
-		{"no such file", "{port: 1, ca: DIR/none.pem, certificate: DIR/balancer.pem, key: DIR/balancer-key.pem}", "no such file"},
-		{"relative", "{port: 1, ca: ca.pem, certificate: DIR/balancer.pem, key: DIR/balancer-key.pem}", `"ca.pem" is not an absolute path`},
-		{"not PEM", "{port: 1, ca: DIR/balancer-key.pem, certificate: DIR/balancer.pem, key: DIR/balancer-key.pem}", "has no PEM certificate"},
-		{"other key", "{port: 1, ca: DIR/ca.pem, certificate: DIR/balancer.pem, key: DIR/other-key.pem}", "and the key do not fit"},
-		{"haproxy with files", "{port: 1, protocol: haproxy, ca: DIR/ca.pem}", "agent.ca: is not for agents of protocol haproxy, which is plain text"},
+		{"no such file", "{port: 1, ca: DIR/none.pem, certificate: DIR/lb.crt, key: DIR/lb.key}", "no such file"},
+		{"relative", "{port: 1, ca: ca.crt, certificate: DIR/lb.crt, key: DIR/lb.key}", `"ca.crt" is not an absolute path`},
+		{"not PEM", "{port: 1, ca: DIR/lb.key, certificate: DIR/lb.crt, key: DIR/lb.key}", "has no PEM certificate"},
+		{"other key", "{port: 1, ca: DIR/ca.crt, certificate: DIR/lb.crt, key: DIR/other.key}", "and the key do not fit"},
+		{"haproxy with files", "{port: 1, protocol: haproxy, ca: DIR/ca.crt}", "agent.ca: is not for agents of protocol haproxy, which is plain text"},
 		{"interval", "{port: 1, protocol: haproxy, interval: 1ms}", "agent.interval: 1ms is not in 100ms..1h0m0s"},
 		{"timeout", "{port: 1, protocol: haproxy, timeout: 2s}", "agent.timeout: 2s is not in 10ms..1s"},
 		{"name", "{port: 1, name: 'a b', KEYS}", `agent.name: "a b" is no DNS name or address`},

@@ -150,6 +150,20 @@ func TestRestless(t *testing.T) {
 	restless("a pool that follows reports", true)
 }
 
+// Steps that come a little early move weights all the same.
+func TestUnevenSteps(t *testing.T) {
+	r := newRig(t, cutoffSettings(), backends(4, lb.RatioLimit("cpu", 0.8)))
+	r.seconds(3, says("cpu", 0.9, 0.1, 0.1, 0.1))
+	before := r.pool.Weights()[0]
+	for range 5 {
+		r.now = r.now.Add(-20 * time.Millisecond)
+		r.second(says("cpu", 0.9, 0.1, 0.1, 0.1))
+	}
+	if after := r.pool.Weights()[0]; after != before-5*6 {
+		t.Errorf("weight %d, %d after five steps of 980 ms", before, after)
+	}
+}
+
 func TestNewBackendStartsSlowly(t *testing.T) {
 	s := capacityLaw()
 	s.SlowStart = 30 * time.Second

@@ -7,6 +7,10 @@ import (
 	"weir/loader/lb"
 )
 
+// early is the part of the hold-off by which a Step may come too soon: tickers
+// are never quite even, and one that is a little early shall not cost a turn.
+const early = 20
+
 // publish moves the published weights. What health and operators decide is in
 // force at once; slow start and resources move in steps, not often, and only
 // if it is worth it.
@@ -21,7 +25,7 @@ func (p *Pool) publish(now time.Time) Result {
 			m.published, r.Changed = hard, true
 		}
 	}
-	if !p.lastMove.IsZero() && now.Sub(p.lastMove) < p.settings.HoldOff {
+	if !p.lastMove.IsZero() && now.Sub(p.lastMove) < p.settings.HoldOff-p.settings.HoldOff/early {
 		return r
 	}
 	if !p.worthMoving() {

@@ -50,6 +50,8 @@ type configuration struct {
 	both      bool
 	backends  []lb.Backend
 	health    string // of the pool, as YAML; empty: none
+	weights   string // more keys of the pool, as lines of YAML
+	limits    string // more keys of each backend, as YAML after a comma
 	service   string // more keys of the first service, as YAML
 }
 
@@ -65,9 +67,10 @@ func (c configuration) text() string {
 		if c.health != "" {
 			fmt.Fprintf(&b, "    health: %s\n", c.health)
 		}
+		b.WriteString(c.weights)
 		b.WriteString("    backends:\n")
 		for _, x := range c.backends {
-			fmt.Fprintf(&b, "      - {address: %q, weight: %d}\n", x.Endpoint(), x.Weight)
+			fmt.Fprintf(&b, "      - {address: %q, weight: %d%s}\n", x.Endpoint(), x.Weight, c.limits)
 		}
 	}
 	more := ""
