@@ -18,6 +18,7 @@ const volatile bool feature_nat = true;
 const volatile bool feature_tunnel = true;
 const volatile bool feature_vlan = true;
 const volatile bool feature_fragments = true;
+const volatile bool feature_mss = true;
 const volatile bool feature_acl = true;
 const volatile bool feature_limits = true;
 

@@ -7,6 +7,11 @@
 #define OUTER_TTL 64
 #define UDP_HEADER sizeof(struct udphdr)
 
+static __always_inline bool is_tunnel(const struct backend *b)
+{
+	return b->forward == FORWARD_IPIP || b->forward == FORWARD_GUE;
+}
+
 static __always_inline __u32 encap_overhead(const struct backend *b)
 {
 	__u32 ip = b->family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);

@@ -3,26 +3,21 @@
  * others go the same way. What would go elsewhere than its first goes nowhere. */
 #pragma once
 
-/* Is a pair of snat's the one of the flow of a first fragment? */
-static __always_inline bool fragment_has_pair(struct xdp_md *ctx, __u32 pair, __u32 id)
+/* Is a pair of snat's that of the scratch's flow? */
+static __always_inline bool fragment_has_pair(const struct scratch *s, __u32 pair, __u32 id)
 {
 	struct snat_client *client = bpf_map_lookup_elem(&snat_clients, &pair);
-	struct fragment f = {};
 	struct flow_at at = {};
-	struct address src;
-	struct packet p;
 
-	if (!client || parse_fragment(ctx, &p, &f) != PARSED || f.offset)
-		return false;
-	packet_source(&p, &src);
-	return client->port == p.sport && flow_id(snat_holder(&at, pair)) == id &&
-	       !__builtin_memcmp(&client->addr, &src, sizeof(src));
+	return client && client->port == s->tuple.sport &&
+	       flow_id(snat_holder(&at, pair)) == id &&
+	       !__builtin_memcmp(&client->addr, &s->tuple.src, sizeof(client->addr));
 }
 
 /* May a first fragment go where it would? Not if an earlier one of its packet
  * went elsewhere. Otherwise its way is noted; that of snat's requests, which
  * have their pair yet to come, later. value: as noted, for those the id. */
-__noinline int fragment_admit(struct xdp_md *ctx, __u32 kind, __u32 value)
+__noinline int fragment_admit(__u32 kind, __u32 value)
 {
 	struct scratch *s = scratch();
 	bool same;
@@ -36,7 +31,7 @@ __noinline int fragment_admit(struct xdp_md *ctx, __u32 kind, __u32 value)
 	}
 	same = fragment_kind(s->fragment_known) == kind;
 	if (same && feature_snat && kind == FRAGMENT_SNAT_REQUEST)
-		same = fragment_has_pair(ctx, fragment_value(s->fragment_known), value);
+		same = fragment_has_pair(s, fragment_value(s->fragment_known), value);
 	else
 		same = same && fragment_value(s->fragment_known) == value;
 	if (!same)
@@ -47,39 +42,44 @@ __noinline int fragment_admit(struct xdp_md *ctx, __u32 kind, __u32 value)
 /* Notes the pair that a request has as its source by now. */
 __noinline int fragment_note_pair(struct xdp_md *ctx)
 {
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	struct packet p = { .l3 = data + sizeof(struct ethhdr) };
 	struct scratch *s = scratch();
-	struct fragment f = {};
 	struct address addr;
-	struct packet p;
 	__u32 *index;
+	__u16 *port;
 
-	if (!s || s->fragment_known || parse_fragment(ctx, &p, &f) != PARSED || f.offset)
+	if (!s || s->fragment_known)
+		return 0;
+	port = data + (s->l4_at & FRAME_MAX);
+	p.version = s->tuple.version;
+	if ((void *)(port + 1) > end ||
+	    p.l3 + (p.version == 4 ? sizeof(*p.ip4) : sizeof(*p.ip6)) > end)
 		return 0;
 	packet_source(&p, &addr);
 	index = bpf_map_lookup_elem(&snat_index, &addr);
 	if (!index)
 		return 0;
 	return fragment_note(s->fragment_hash, FRAGMENT_SNAT_REQUEST,
-			     *index * SNAT_PORTS + bpf_ntohs(p.sport) - SNAT_FIRST_PORT);
+			     *index * SNAT_PORTS + bpf_ntohs(*port) - SNAT_FIRST_PORT);
 }
 
 /* A first fragment that may be of a reply. */
 __noinline int fragment_reply(struct xdp_md *ctx)
 {
-	struct fragment f = {};
 	struct backend *b;
-	struct packet p;
+	struct packet p = {};
 	__u32 id = 0, pair;
 	bool snat;
 
-	if (parse_fragment(ctx, &p, &f) != PARSED || f.offset)
-		return XDP_PASS;
+	if (!fragment_read(ctx, &p))
+		return lost();
 	pair = feature_snat ? snat_addressed(&p) - 1 : 0;
 	b = replier(&p, &id);
 	if (!b)
 		return ASK_REQUEST;
 	snat = feature_snat && b->forward == FORWARD_SNAT;
-	if (!fragment_admit(ctx, snat ? FRAGMENT_SNAT_REPLY : FRAGMENT_REPLY, snat ? pair : id))
+	if (!fragment_admit(snat ? FRAGMENT_SNAT_REPLY : FRAGMENT_REPLY, snat ? pair : id))
 		return settle(&p, refusal(DROP_FRAGMENT_OVERLAP), id);
 	return settle(&p, translate_back(&p, b, id), id);
 }
@@ -87,7 +87,7 @@ __noinline int fragment_reply(struct xdp_md *ctx)
 /* One that is for this host's own stack, which puts packets together. */
 static __always_inline int first_local(struct packet *p, int refused)
 {
-	if (!service_has_address(p) || fragment_admit(p->ctx, FRAGMENT_LOCAL, ~refused))
+	if (!service_has_address(p) || fragment_admit(FRAGMENT_LOCAL, ~refused))
 		return refused;
 	return refusal(DROP_FRAGMENT_OVERLAP);
 }
@@ -96,9 +96,12 @@ static __always_inline int first_request(struct packet *p, __u32 *id)
 {
 	struct backend *b = 0;
 	__u64 hash = 0;
+	struct scratch *s = scratch();
 	int verdict;
 	bool snat;
 
+	if (!s)
+		return refusal(DROP_INTERNAL);
 	if (feature_acl && acl_refuses(p))
 		return refusal(DROP_ACL);
 	verdict = balance(p, id, &b, &hash);
@@ -109,7 +112,8 @@ static __always_inline int first_request(struct packet *p, __u32 *id)
 	if (!b)
 		return refusal(DROP_INTERNAL);
 	snat = feature_snat && b->forward == FORWARD_SNAT;
-	if (!fragment_admit(p->ctx, snat ? FRAGMENT_SNAT_REQUEST : FRAGMENT_REQUEST, *id))
+	packet_tuple(p, &s->tuple);
+	if (!fragment_admit(snat ? FRAGMENT_SNAT_REQUEST : FRAGMENT_REQUEST, *id))
 		return refusal(DROP_FRAGMENT_OVERLAP);
 	verdict = forward(p, *id, b, hash);
 	if (snat && verdict >= 0)
@@ -120,12 +124,11 @@ static __always_inline int first_request(struct packet *p, __u32 *id)
 /* A first fragment from a client, or for somebody else. */
 __noinline int fragment_request(struct xdp_md *ctx)
 {
-	struct fragment f = {};
-	struct packet p;
+	struct packet p = {};
 	__u32 id = 0;
 
-	if (parse_fragment(ctx, &p, &f) != PARSED || f.offset)
-		return XDP_PASS;
+	if (!fragment_read(ctx, &p))
+		return lost();
 	return settle(&p, first_request(&p, &id), id);
 }
 
@@ -285,5 +288,6 @@ __noinline int fragment(struct xdp_md *ctx)
 		return settle(&p, refusal(DROP_FRAGMENT_OVERLAP), 0);
 	if (f.offset)
 		return settle(&p, later(&p, &f, s->fragment_known, s->fragment_hash, &id), id);
+	fragment_keep(&p, s);
 	return feature_nat && real_maybe(&p) ? ASK_REPLY : ASK_REQUEST;
 }

@@ -18,11 +18,6 @@ static __always_inline int transmit(const struct packet *p, __u32 ifindex)
 	return bpf_redirect(ifindex, 0) == XDP_REDIRECT ? XDP_REDIRECT : lost();
 }
 
-static __always_inline bool is_tunnel(const struct backend *b)
-{
-	return b->forward == FORWARD_IPIP || b->forward == FORWARD_GUE;
-}
-
 /* To the backend. hash: the flow's. */
 static __always_inline int forward(struct packet *p, __u32 id, const struct backend *b, __u64 hash)
 {
@@ -45,6 +40,8 @@ static __always_inline int forward(struct packet *p, __u32 id, const struct back
 		}
 		nat_destination(p, b);
 	}
+	if (feature_mss)
+		mss_limit(p, id);
 	if (feature_tunnel && is_tunnel(b)) {
 		refused = encapsulate(p, b, hash);
 		if (refused)

@@ -212,3 +212,61 @@ static __always_inline bool fragment_overlaps(const struct packet *p, const stru
 {
 	return p->proto == IPPROTO_TCP && f->offset && f->offset < sizeof(struct tcphdr);
 }
+
+/* A first fragment as parse_fragment() left it, from what the scratch keeps. */
+static __always_inline struct scratch *fragment_read(struct xdp_md *ctx, struct packet *p)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	struct scratch *s = scratch();
+	struct udphdr *udp;
+	struct tcphdr *tcp;
+
+	if (!s)
+		return 0;
+	p->ctx = ctx;
+	p->eth = data;
+	p->l3 = data + sizeof(struct ethhdr);
+	p->length = end - data;
+	p->version = s->version;
+	p->proto = s->proto;
+	p->icmp = false;
+	if (p->version == 4) {
+		if ((void *)(p->ip4 + 1) > end)
+			return 0;
+		p->hops = p->ip4->ttl;
+		p->l3_length = bpf_ntohs(p->ip4->tot_len);
+	} else {
+		if ((void *)(p->ip6 + 1) > end)
+			return 0;
+		p->hops = p->ip6->hop_limit;
+		p->l3_length = sizeof(*p->ip6) + bpf_ntohs(p->ip6->payload_len);
+	}
+	p->l4 = data + (s->l4_at & FRAME_MAX);
+	if (p->proto == IPPROTO_TCP) {
+		tcp = p->l4;
+		if ((void *)(tcp + 1) > end)
+			return 0;
+		p->udp = false;
+		p->sport = tcp->source;
+		p->dport = tcp->dest;
+		p->check = &tcp->check;
+		p->tcp_flags = ((__u8 *)tcp)[TCP_FLAGS_OFFSET];
+		return s;
+	}
+	udp = p->l4;
+	if ((void *)(udp + 1) > end)
+		return 0;
+	p->udp = true;
+	p->sport = udp->source;
+	p->dport = udp->dest;
+	p->check = &udp->check;
+	p->tcp_flags = 0;
+	return s;
+}
+
+static __always_inline void fragment_keep(const struct packet *p, struct scratch *s)
+{
+	s->l4_at = p->l4 - (void *)(long)p->ctx->data;
+	s->version = p->version;
+	s->proto = p->proto;
+}

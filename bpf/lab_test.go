@@ -34,6 +34,7 @@ type lab struct {
 	answers *ebpf.Map      // the budget of ICMP errors
 	erase   []*ebpf.Memory // flows, active, cursors, pairs, fragments
 	tags    bool           // there are the interfaces of vlans
+	mss     uint16         // of services
 }
 
 const labName = "weir-bpf-test"
@@ -309,7 +310,7 @@ func (l *lab) state(services []service) lb.State {
 			table.Algorithm = s.algo
 		}
 		state := lb.ServiceState{Table: i, Service: lb.Service{
-			Name: fmt.Sprint("service-", i), VIP: s.vip, Forward: s.forward, Pool: "pool",
+			Name: fmt.Sprint("service-", i), VIP: s.vip, Forward: s.forward, Pool: "pool", MSS: l.mss,
 		}}
 		for slot, b := range s.backends {
 			state.Backends = append(state.Backends, lb.BackendState{Endpoint: b, Effective: lb.EffectiveUnit, Hop: l.hop(b.Addr())})

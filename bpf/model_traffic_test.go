@@ -208,6 +208,18 @@ func (g *traffic) backend(v4 bool) netip.AddrPort {
 	return netip.AddrPortFrom(a, b.Port)
 }
 
+// tcpOptions are those of a SYN in any order, some of them wrong.
+func tcpOptions(c chooser) (b []byte) {
+	for range c.n(6) {
+		b = append(b, pick(c, [][]byte{
+			{1}, {1, 1}, {2, 4, 5, 0xb4}, {2, 4, 2, 0}, {2, 4, 0xff, 0xff}, {2, 4, 0, 0}, {3, 3, 7}, {4, 2},
+			{8, 10, 0, 0, 0, 1, 0, 0, 0, 2}, {0}, {2, 3, 9}, {5, 0}, {6, 1}, {30, 12, 2, 4, 5, 0xb4, 0, 0, 0, 0, 0, 0}, {254, 40},
+		})...)
+	}
+	b = append(b, make([]byte, 3)...)
+	return b[:min(len(b)/4*4, 40)]
+}
+
 // bytes makes the packet with right lengths and checksums.
 func (d draft) bytes(c chooser) []byte {
 	f := frame{
@@ -216,6 +228,9 @@ func (d draft) bytes(c chooser) []byte {
 	}
 	if d.options > 0 {
 		f.options, f.tcpOptions = make([]byte, 4*d.options), make([]byte, 4*(d.options%11))
+	}
+	if d.proto == tcp && d.flags&syn != 0 && c.n(2) == 0 {
+		f.tcpOptions = tcpOptions(c)
 	}
 	if d.src.Is6() {
 		for i := range d.extensions {

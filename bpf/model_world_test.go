@@ -98,6 +98,11 @@ func newWorld(t testing.TB, k worldKind) *world {
 	if k.vlans {
 		state.VLANs = l.vlans()
 	}
+	for i := range state.Services {
+		if s := &state.Services[i].Service; !k.whole && s.Forward != lb.L7 && s.VIP.Proto == lb.TCP {
+			s.MSS = []uint16{0, lb.MSSAuto, 700}[i%3]
+		}
+	}
 	if err := l.Apply(state); err != nil {
 		t.Fatal(err)
 	}
@@ -263,7 +268,8 @@ func (w *world) service(s lb.ServiceState, table lb.Table, ids map[backendID]uin
 		Forward: map[lb.Forward]model.Forward{
 			lb.NAT: model.NAT, lb.DSR: model.DSR, lb.L7: model.L7, lb.IPIP: model.IPIP, lb.GUE: model.GUE, lb.SNAT: model.SNAT,
 		}[s.Service.Forward],
-		Picker: pickerOf(table), ACL: rulesOf(s.Service.ACL),
+		Picker: pickerOf(table),
+		MSS:    int(s.Service.MSS), ACL: rulesOf(s.Service.ACL),
 		SourceRate: s.Service.NewFlowsPerSource.Rate, SourceBurst: s.Service.NewFlowsPerSource.Burst,
 		FlowRate: s.Service.MaxNewFlows,
 	}

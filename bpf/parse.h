@@ -3,6 +3,7 @@
 #pragma once
 
 #define EXTENSIONS_MAX 4
+#define FRAME_MAX 0x3fff /* the verifier wants a bound for places in the frame */
 #define IP_OFFSET_MASK 0x1fff
 #define IP_FRAGMENT_MASK 0x3fff /* more fragments, or an offset */
 

@@ -18,6 +18,10 @@ struct scratch {
 	__u32 owner;          /* of the flow that an error quotes: backend id */
 	__u64 fragment_hash;  /* of its packet */
 	__u64 fragment_known; /* the word of that, or 0 */
+	__u32 l4_at;          /* places in the frame, bytes, of the transport header */
+	__u32 quoted_at;      /* and of the quoted packet's */
+	__u8 version;         /* of a first fragment */
+	__u8 proto;
 	struct tag came[2];   /* tags that the frame had, outermost first */
 	struct tag leaves[2]; /* and those that it shall have */
 };

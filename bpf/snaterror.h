@@ -4,13 +4,46 @@
  * error stays unknown to it, as it may have no route there. */
 #pragma once
 
-/* Reads what an error quotes into the scratch's tuple, turned round. */
+/* Keeps where an error has its parts, which are known to be there. */
+static __always_inline void error_keep(const struct packet *p, struct scratch *s)
+{
+	void *data = (void *)(long)p->ctx->data;
+
+	s->l4_at = p->l4 - data;
+	s->quoted_at = (void *)p->quoted_ports - data;
+}
+
+/* The packet that was kept. */
 static __always_inline struct scratch *error_read(struct xdp_md *ctx, struct packet *p)
 {
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	struct scratch *s = scratch();
 
-	if (!s || parse(ctx, p) != PARSED || !p->icmp || !icmp_quoted(p, &s->tuple))
+	if (!s)
 		return 0;
+	p->ctx = ctx;
+	p->eth = data;
+	p->l3 = data + sizeof(struct ethhdr);
+	p->l4 = data + (s->l4_at & FRAME_MAX);
+	p->quoted = p->l4 + ICMP_HEADER;
+	p->quoted_ports = data + (s->quoted_at & FRAME_MAX);
+	p->length = end - data;
+	p->version = s->tuple.version;
+	if (p->quoted + sizeof(struct ipv6hdr) > end && p->version == 6)
+		return 0;
+	if (p->quoted + sizeof(struct iphdr) > end || (void *)(p->quoted_ports + 2) > end)
+		return 0;
+	if (p->version == 4) {
+		if ((void *)(p->ip4 + 1) > end)
+			return 0;
+		p->hops = p->ip4->ttl;
+		p->l3_length = bpf_ntohs(p->ip4->tot_len);
+		return s;
+	}
+	if ((void *)(p->ip6 + 1) > end)
+		return 0;
+	p->hops = p->ip6->hop_limit;
+	p->l3_length = sizeof(*p->ip6) + bpf_ntohs(p->ip6->payload_len);
 	return s;
 }
 
@@ -35,6 +68,8 @@ static __always_inline __u32 error_addresses(struct packet *p, const struct tupl
 		p->ip4->daddr = q->src.word[3];
 		return 0;
 	}
+	if ((void *)(ip6 + 1) > (void *)(long)p->ctx->data_end)
+		return 0; /* error_read has looked, but the verifier forgets */
 	delta = csum_words(ip6->saddr.in6_u.u6_addr32, q->src.word, 4) +
 		csum_words(ip6->daddr.in6_u.u6_addr32, q->dst.word, 4) +
 		csum_words(p->ip6->saddr.in6_u.u6_addr32, q->dst.word, 4) +
@@ -51,13 +86,12 @@ static __always_inline __u32 error_addresses(struct packet *p, const struct tupl
  * UDP is not, which nobody reads (RFC 5508, 4.2). */
 __noinline int error_requote(struct xdp_md *ctx)
 {
-	struct packet p;
+	struct packet p = {};
 	struct scratch *s = error_read(ctx, &p);
 	struct icmp_header *icmp = p.l4;
 	__u32 delta;
 
-	/* Once more, as the compiler works l4 out anew. */
-	if (!s || (void *)(icmp + 1) > (void *)(long)ctx->data_end)
+	if (!s)
 		return 0;
 	delta = csum_port(p.quoted_ports[0], s->reverse.sport) +
 		csum_port(p.quoted_ports[1], s->reverse.dport);
@@ -115,7 +149,7 @@ static __always_inline int send_to_backend(struct packet *p, struct scratch *s, 
 
 __noinline int error_to_backend(struct xdp_md *ctx)
 {
-	struct packet p;
+	struct packet p = {};
 	struct scratch *s = error_read(ctx, &p);
 	__u32 id = s ? s->owner : 0;
 
@@ -167,7 +201,7 @@ static __always_inline int send_to_client(struct packet *p, struct scratch *s, _
 
 __noinline int error_to_client(struct xdp_md *ctx)
 {
-	struct packet p;
+	struct packet p = {};
 	struct scratch *s = error_read(ctx, &p);
 	__u32 id = 0;
 

@@ -158,7 +158,8 @@ struct service {
 	__u32 source_rate; /* new flows a second of one source; 0: no limit */
 	__u32 source_burst;
 	__u32 flow_rate; /* new flows a second; 0: no limit */
-	__u32 pad1;
+	__u16 mss; /* most that a SYN may state; 0: anything, 1: see mss.h */
+	__u16 pad1;
 };
 
 /* New flows and packets that a service refused. One row for each CPU. */

@@ -36,6 +36,7 @@
 #include "snat.h"
 #include "toobig.h"
 #include "encap.h"
+#include "mss.h"
 #include "vlan.h"
 #include "fragment.h"
 #include "forward.h"
@@ -71,6 +72,8 @@ static __always_inline int translate_back(struct packet *p, const struct backend
 		return refusal(DROP_TTL);
 	if (nat_lacks_checksum(p))
 		return refusal(DROP_NO_CHECKSUM);
+	if (feature_mss)
+		mss_limit(p, id);
 	if (feature_snat && b->forward == FORWARD_SNAT)
 		snat_to_client(p);
 	nat_source(p, b);
@@ -106,8 +109,12 @@ __noinline int control(struct xdp_md *ctx)
 
 	if (!s || parse(ctx, &p) != PARSED || !p.icmp)
 		return XDP_PASS;
-	if (feature_snat && icmp_is_error(&p) && to_snat_source(&p))
+	if (feature_snat && icmp_is_error(&p) && to_snat_source(&p)) {
+		if (!icmp_quoted(&p, &s->tuple))
+			return settle(&p, refusal(PASS_NOT_VIP), 0);
+		error_keep(&p, s);
 		return ASK_ERROR_TO_CLIENT;
+	}
 	verdict = icmp(&p, &id);
 	if (verdict)
 		return settle(&p, verdict, id);
@@ -116,6 +123,7 @@ __noinline int control(struct xdp_md *ctx)
 		return settle(&p, refusal(DROP_ICMP_UNKNOWN), id);
 	if (feature_snat && b->forward == FORWARD_SNAT) {
 		s->owner = id;
+		error_keep(&p, s);
 		return ASK_ERROR_TO_BACKEND;
 	}
 	return settle(&p, forward(&p, id, b, s->hash), id);

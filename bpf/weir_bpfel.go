@@ -315,8 +315,13 @@ type WeirScratch struct {
 	_             [4]byte
 	FragmentHash  uint64
 	FragmentKnown uint64
+	L4At          uint32
+	QuotedAt      uint32
+	Version       uint8
+	Proto         uint8
 	Came          [2]WeirTag
 	Leaves        [2]WeirTag
+	_             [6]byte
 }
 
 type WeirService struct {
@@ -332,7 +337,8 @@ type WeirService struct {
 	SourceRate  uint32
 	SourceBurst uint32
 	FlowRate    uint32
-	Pad1        uint32
+	Mss         uint16
+	Pad1        uint16
 }
 
 type WeirServiceDrops struct {
@@ -423,6 +429,7 @@ const (
 	WeirVarFeatureAcl       = "feature_acl"
 	WeirVarFeatureFragments = "feature_fragments"
 	WeirVarFeatureLimits    = "feature_limits"
+	WeirVarFeatureMss       = "feature_mss"
 	WeirVarFeatureNat       = "feature_nat"
 	WeirVarFeatureSnat      = "feature_snat"
 	WeirVarFeatureTunnel    = "feature_tunnel"
@@ -546,6 +553,7 @@ type WeirVariableSpecs struct {
 	FeatureAcl       *ebpf.VariableSpec `ebpf:"feature_acl"`
 	FeatureFragments *ebpf.VariableSpec `ebpf:"feature_fragments"`
 	FeatureLimits    *ebpf.VariableSpec `ebpf:"feature_limits"`
+	FeatureMss       *ebpf.VariableSpec `ebpf:"feature_mss"`
 	FeatureNat       *ebpf.VariableSpec `ebpf:"feature_nat"`
 	FeatureSnat      *ebpf.VariableSpec `ebpf:"feature_snat"`
 	FeatureTunnel    *ebpf.VariableSpec `ebpf:"feature_tunnel"`
@@ -673,6 +681,7 @@ type WeirVariables struct {
 	FeatureAcl       *ebpf.Variable `ebpf:"feature_acl"`
 	FeatureFragments *ebpf.Variable `ebpf:"feature_fragments"`
 	FeatureLimits    *ebpf.Variable `ebpf:"feature_limits"`
+	FeatureMss       *ebpf.Variable `ebpf:"feature_mss"`
 	FeatureNat       *ebpf.Variable `ebpf:"feature_nat"`
 	FeatureSnat      *ebpf.Variable `ebpf:"feature_snat"`
 	FeatureTunnel    *ebpf.Variable `ebpf:"feature_tunnel"`

@@ -64,6 +64,8 @@ type Service struct {
 	Table    []Entry
 	Backends []*Backend
 
+	MSS int // most that a SYN may state; 0: anything, 1: what fits
+
 	Index       uint32 // by which its sources' hashes are its own
 	ACL         []Rule
 	SourceRate  uint32 // new flows a second of one source, 0: any number

@@ -13,16 +13,21 @@ func (m *Model) forward(p *packet, b *Backend, hash uint32) Verdict {
 		if !ok {
 			return m.refuse(DropSNATExhausted)
 		}
+		p.limitMSS(b)
 		p.setSource(source.addr, int(source.port))
 		p.setDestination(b.Addr, b.realPort())
 		p.hop()
 	case NAT:
+		p.limitMSS(b)
 		if p.isICMP() {
 			p.translateError(b)
 		}
 		p.setDestination(b.Addr, b.realPort())
 		p.hop()
+	case DSR:
+		p.limitMSS(b)
 	case IPIP, GUE:
+		p.limitMSS(b)
 		if p.length+b.overhead() > b.MTU {
 			return m.tooBig(p, b.MTU-b.overhead())
 		}

@@ -95,6 +95,7 @@ func (m *Model) translateBack(p *packet, b *Backend) Verdict {
 	case p.lacksChecksum():
 		return m.refuse(DropNoChecksum)
 	}
+	p.limitMSS(b)
 	if b.service.Forward == SNAT {
 		c := m.clients[m.pairOf(p)]
 		p.setDestination(c.addr, int(c.port))

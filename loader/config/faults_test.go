@@ -12,7 +12,7 @@ const (
 	webPool  = head + "pools:\n- name: web\n  backends:\n  - address: 10.0.0.1:80\n"
 	noPort   = head + "pools:\n- name: web\n  backends: [{address: 10.0.0.1}]\n"
 	onWeb    = "services:\n- {name: a, vip: 192.0.2.1:80, forward: nat, pool: web}\n"
-	keysOf5  = "name, vip, forward, pool, acl, new_flows_per_source, max_new_flows"
+	keysOf5  = "name, vip, forward, pool, mss, acl, new_flows_per_source, max_new_flows"
 	topKeys  = "interfaces, xdp_mode, pin_dir, socket, state_dir, seed, events, limits, timeouts, tunnel, snat, fragments, acl, pools, services, http"
 	vipLike  = "; write it like 192.0.2.1:80/tcp or [2001:db8::1]:*/udp"
 	endpoint = " is not ADDRESS:PORT or ADDRESS, such as 10.0.0.11:8080 or [2001:db8::11]:8080"

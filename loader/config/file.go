@@ -161,6 +161,8 @@ type service struct {
 	Forward string `mapstructure:"forward"`
 	Pool    string `mapstructure:"pool"`
 
+	MSS *segment `mapstructure:"mss"`
+
 	ACL               *acl       `mapstructure:"acl"`
 	NewFlowsPerSource *flowLimit `mapstructure:"new_flows_per_source"`
 	MaxNewFlows       *int64     `mapstructure:"max_new_flows"`

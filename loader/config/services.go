@@ -38,6 +38,7 @@ func (s *serviceReader) read(p *path, raw service) lb.Service {
 	out.Forward = s.forward(p.key("forward"), raw.Forward)
 	out.ACL = s.acls.read(p.key("acl"), raw.ACL)
 	readFlowLimits(s.r, p, raw, &out)
+	out.MSS = readMSS(s.r, p.key("mss"), raw.MSS, out)
 	if out.Forward == 0 {
 		return out // what its pool must be is unknown
 	}

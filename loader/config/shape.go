@@ -12,6 +12,7 @@ import (
 var (
 	durationType = reflect.TypeFor[time.Duration]()
 	sizeType     = reflect.TypeFor[size]()
+	segmentType  = reflect.TypeFor[segment]()
 )
 
 // checkShape holds a YAML tree against the type that shape points to: keys
@@ -58,6 +59,8 @@ func fits(n *yaml.Node, t reflect.Type) bool {
 	case t == sizeType:
 		_, err := size(n.Value).parse()
 		return n.Kind == yaml.ScalarNode && (tag == "!!str" || tag == "!!int") && err == nil
+	case t == segmentType:
+		return n.Kind == yaml.ScalarNode && (tag == "!!int" || tag == "!!str" && n.Value == autoSegment)
 	case t.Kind() == reflect.Bool:
 		return n.Kind == yaml.ScalarNode && (n.Value == "true" || n.Value == "false") && tag == "!!bool"
 	case t.Kind() == reflect.Struct:
@@ -84,6 +87,8 @@ func want(t reflect.Type) string {
 		return "a duration such as 30s or 15m"
 	case t == sizeType:
 		return sizeLike
+	case t == segmentType:
+		return "a whole number or " + autoSegment
 	case t.Kind() == reflect.Bool:
 		return "true or false"
 	case t.Kind() == reflect.Struct:

@@ -92,6 +92,7 @@ func (c *change) prepareService(w *lb.ServiceState) error {
 	}
 	s.round = c.d.round
 	c.limits(s, w.Service)
+	c.mss(s, w.Service)
 	slots := c.slots(w)
 	if s.holds(w, slots) {
 		return nil

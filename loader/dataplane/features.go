@@ -8,11 +8,11 @@ import (
 
 // features are the parts of the program that are there only if somebody uses
 // them. Once loaded they stay until the next start.
-type features struct{ nat, acl, limits, vlan bool }
+type features struct{ nat, acl, limits, vlan, mss bool }
 
 // with has those of both.
 func (f features) with(o features) features {
-	return features{f.nat || o.nat, f.acl || o.acl, f.limits || o.limits, f.vlan || o.vlan}
+	return features{f.nat || o.nat, f.acl || o.acl, f.limits || o.limits, f.vlan || o.vlan, f.mss || o.mss}
 }
 
 // wanted are those that a state needs.
@@ -25,6 +25,7 @@ func wanted(s lb.State) features {
 		acl:    s.ACL != nil || any(func(s lb.Service) bool { return s.ACL != nil }),
 		limits: any(func(s lb.Service) bool { return s.MaxNewFlows > 0 || s.NewFlowsPerSource.Rate > 0 }),
 		vlan:   len(s.VLANs) > 0,
+		mss:    any(func(s lb.Service) bool { return s.MSS > 0 }),
 	}
 }
 
@@ -35,6 +36,7 @@ func (d *DataPlane) used() (features, error) {
 	for index := range d.registry.indexes {
 		s := &d.mem.services[index]
 		f.limits = f.limits || s.FlowRate > 0 || s.SourceRate > 0
+		f.mss = f.mss || s.Mss > 0
 	}
 	return f, err
 }

@@ -35,6 +35,14 @@ func (c *change) limits(s *service, w lb.Service) {
 	c.undo = append(c.undo, func() { set(was) })
 }
 
+// mss takes over the largest segment size that SYNs may state, likewise.
+func (c *change) mss(s *service, w lb.Service) {
+	raw := &c.d.mem.services[s.index]
+	was := raw.Mss
+	raw.Mss = w.MSS
+	c.undo = append(c.undo, func() { raw.Mss = was })
+}
+
 // scanSources removes the words of sources that owe nothing any more: in an
 // hour or so the clock comes round, and they would seem to.
 func (p *pass) scanSources() {

@@ -228,6 +228,7 @@ func (d *DataPlane) loadProgram(f features, c lb.Config) (*bpf.WeirObjects, erro
 		bpf.WeirVarIdleLimit:     idleLimits(c.Timeouts, d.opts.ClockShift),
 
 		bpf.WeirVarFeatureFragments: !c.DropFragments,
+		bpf.WeirVarFeatureMss:       f.mss,
 	} {
 		if err := spec.Variables[name].Set(value); err != nil {
 			return nil, fmt.Errorf("set variable %s: %w", name, err)

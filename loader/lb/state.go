@@ -81,10 +81,22 @@ type Service struct {
 	Forward Forward
 	Pool    string // empty for l7
 
+	MSS uint16 // most that a SYN may state; 0: anything, MSSAuto: what fits
+
 	ACL               *ACL      // beside that of all services; nil: none
 	NewFlowsPerSource FlowLimit // of each IPv4 address and IPv6 /64
 	MaxNewFlows       uint32    // a second, on this node; 0: no limit
 }
+
+// MSSAuto stands for what fits the way to the backend, tunnel headers included.
+const MSSAuto = 1
+
+// Bounds of a configured Service.MSS: what every IPv4 host takes (RFC 9293,
+// 3.7.1), and what the option can hold.
+const (
+	MinMSS = 536
+	MaxMSS = 65535
+)
 
 // NextHop is where frames for a backend leave: interface, both MAC addresses
 // and the path's MTU in bytes. The zero value means not resolved yet.
