@@ -17,11 +17,13 @@ func Command() *cobra.Command {
 		Short: "Balance real traffic inside namespaces of this machine",
 		Long: `Builds a client, a balancer and backends in network namespaces, runs the
 daemon in the balancer with its XDP program in native mode, drives keep-alive
-and one-shot HTTP connections through a VIP, and shows how they are spread.
+and one-shot HTTP connections through a VIP, and shows how they are spread. With
+--l7 the HTTP tier answers at the VIP, over HTTP/1.1, HTTP/2 and HTTP/3.
 Everything is removed at the end. Needs root and nothing else.`,
 		Example: `  weir demo
   weir demo --weights 5,1 --algorithm wrr --forward dsr --family 6
   weir demo --forward gue
+  weir demo --l7
   weir demo --duration 10s --json | jq .backends
   weir demo --hold`,
 		Args:         cobra.NoArgs,

@@ -39,9 +39,17 @@ func daemonConfig(opts options, vip, source netip.Addr, servers []*server) strin
 	if source.IsValid() {
 		fmt.Fprintf(&b, "snat: {addresses: [%q]}\n", source)
 	}
-	fmt.Fprintf(&b, "pools:\n  - name: %s\n    algorithm: %s\n    backends:\n", poolName, opts.algorithm)
+	fmt.Fprintf(&b, "pools:\n  - name: %s\n    algorithm: %s\n", poolName, opts.algorithm)
+	if opts.l7 {
+		fmt.Fprintf(&b, "    http: {}\n")
+	}
+	fmt.Fprintf(&b, "    backends:\n")
 	for _, s := range servers {
 		fmt.Fprintf(&b, "      - {address: %q, weight: %d}\n", s.endpoint, s.weight)
+	}
+	if opts.l7 {
+		tierConfig(&b, vip)
+		return b.String()
 	}
 	v := lb.VIP{Addr: vip, Port: vipPort, Proto: lb.TCP}
 	fmt.Fprintf(&b, "services:\n  - {name: %s, vip: %q, forward: %s, pool: %s}\n", serviceName, v, opts.forward, poolName)

@@ -10,7 +10,7 @@ import (
 )
 
 func (d *demo) title() string {
-	return fmt.Sprintf("weir demo: %s, %s, IPv%d, XDP %s on %s/%s", d.opts.algorithm, d.opts.forward, d.opts.family,
+	return fmt.Sprintf("weir demo: %s, %s, IPv%d, XDP %s on %s/%s", d.opts.algorithm, d.opts.mode(), d.opts.family,
 		d.xdpMode, d.topo.Balancer.Name, netlab.NIC)
 }
 

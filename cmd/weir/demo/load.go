@@ -2,6 +2,7 @@ package demo
 
 import (
 	"context"
+	"crypto/x509"
 	"fmt"
 	"net/netip"
 	"sync/atomic"
@@ -20,6 +21,41 @@ type load struct {
 	failed   atomic.Uint64
 	latency  histogram
 	first    atomic.Pointer[error] // the first failure
+	speaks   []*protocol           // in turn by worker; none: HTTP/1.1
+}
+
+// protocol is one that the HTTP tier is asked in.
+type protocol struct {
+	name             string
+	client           func() requester
+	requests, failed atomic.Uint64
+}
+
+// speak makes load of every protocol of the HTTP tier.
+func (l *load) speak(roots *x509.CertPool) {
+	secure := netip.AddrPortFrom(l.vip.Addr(), tlsPort)
+	l.speaks = []*protocol{
+		{name: "h1", client: func() requester { return newClient(l.vip, l.bodies) }},
+		{name: "h2", client: func() requester { return newH2Client(secure, l.bodies, roots) }},
+		{name: "h3", client: func() requester { return newH3Client(secure, l.bodies, roots) }},
+	}
+}
+
+func (l *load) byProtocol() []protocolReport {
+	var all []protocolReport
+	for _, p := range l.speaks {
+		all = append(all, protocolReport{Protocol: p.name, Requests: p.requests.Load(), Failed: p.failed.Load()})
+	}
+	return all
+}
+
+// clientOf is how a worker asks.
+func (l *load) clientOf(worker int) (requester, *protocol) {
+	if len(l.speaks) == 0 {
+		return newClient(l.vip, l.bodies), &protocol{}
+	}
+	p := l.speaks[worker%len(l.speaks)]
+	return p.client(), p
 }
 
 // phase is how hard to drive. One worker in keepAliveEvery makes several
@@ -77,11 +113,15 @@ func (l *load) work(ctx context.Context, p phase, worker int) {
 	if worker%keepAliveEvery == 0 {
 		requests = p.keepAlive
 	}
-	c := newClient(l.vip, l.bodies)
+	c, protocol := l.clientOf(worker)
+	if protocol.name == "h2" || protocol.name == "h3" {
+		requests = p.keepAlive // nobody makes a handshake for one request
+	}
 	start := time.Now()
 	for n := worker; ctx.Err() == nil; n++ {
 		c.connection(l.sources[n%len(l.sources)], requests, func(d time.Duration, err error) {
 			l.count(d, err)
+			protocol.count(err)
 			if err != nil { // what is down shall not be hammered
 				sleep(ctx, failurePause)
 			}
@@ -90,6 +130,13 @@ func (l *load) work(ctx context.Context, p phase, worker int) {
 		if pause := time.Until(start); p.interval > 0 && pause > 0 {
 			sleep(ctx, pause)
 		}
+	}
+}
+
+func (p *protocol) count(err error) {
+	p.requests.Add(1)
+	if err != nil {
+		p.failed.Add(1)
 	}
 }
 

@@ -16,7 +16,7 @@ type flags struct {
 	backends, family   int
 	weights            []uint
 	algorithm, forward string
-	hold, json         bool
+	l7, hold, json     bool
 }
 
 var usualWeights = [...]uint{3, 2, 1}
@@ -28,6 +28,7 @@ func (f *flags) register(fs *pflag.FlagSet) {
 	fs.StringVar(&f.algorithm, "algorithm", "maglev", "maglev, rr, wrr or least_conn")
 	fs.StringVar(&f.forward, "forward", "nat", "nat, snat, dsr, ipip or gue")
 	fs.IntVar(&f.family, "family", 4, "4 or 6")
+	fs.BoolVar(&f.l7, "l7", false, "hand requests to the HTTP tier, over HTTP/1.1, HTTP/2 and HTTP/3")
 	fs.BoolVar(&f.hold, "hold", false, "stay up afterwards, under light load, and print commands to try")
 	fs.BoolVar(&f.json, "json", false, "print one JSON object at the end and nothing else")
 }
@@ -40,12 +41,13 @@ type options struct {
 	algorithmName string // as typed
 	forward       lb.Forward
 	family        int
+	l7            bool // the HTTP tier answers; forward is how the network is built
 	hold, json    bool
 }
 
 // options checks the flags; changed tells whether a flag was given.
 func (f *flags) options(changed func(flag string) bool) (options, error) {
-	o := options{duration: f.duration, algorithmName: f.algorithm, family: f.family, hold: f.hold, json: f.json}
+	o := options{duration: f.duration, algorithmName: f.algorithm, family: f.family, l7: f.l7, hold: f.hold, json: f.json}
 	var err error
 	if o.weights, err = f.checkedWeights(changed); err != nil {
 		return options{}, err
@@ -55,6 +57,9 @@ func (f *flags) options(changed func(flag string) bool) (options, error) {
 	}
 	if o.forward, err = lb.ParseForward(f.forward); err != nil || o.forward == lb.L7 {
 		return options{}, fmt.Errorf("--forward: %q is not nat, snat, dsr, ipip or gue", f.forward)
+	}
+	if f.l7 && changed("forward") {
+		return options{}, fmt.Errorf("--l7: the HTTP tier connects to the backends, --forward has no part in that")
 	}
 	if f.family != 4 && f.family != 6 {
 		return options{}, fmt.Errorf("--family: %d is not 4 or 6", f.family)
@@ -93,6 +98,14 @@ func (f *flags) checkedWeights(changed func(string) bool) ([]lb.Weight, error) {
 		return nil, fmt.Errorf("--weights: no backend has a weight above 0")
 	}
 	return weights, nil
+}
+
+// mode is how requests reach backends.
+func (o options) mode() string {
+	if o.l7 {
+		return lb.L7.String()
+	}
+	return o.forward.String()
 }
 
 // expectedShares is what each backend shall get of the new connections. Round

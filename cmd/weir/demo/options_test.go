@@ -35,6 +35,7 @@ func TestOptions(t *testing.T) {
 		"--backends 5":                     with(func(o *options) { o.weights = []lb.Weight{3, 2, 1, 3, 2} }),
 		"--algorithm rr":                   with(func(o *options) { o.algorithm, o.algorithmName = lb.RoundRobin, "rr" }),
 		"--forward dsr --family 6":         with(func(o *options) { o.forward, o.family = lb.DSR, 6 }),
+		"--l7":                             with(func(o *options) { o.l7 = true }),
 		"--forward gue":                    with(func(o *options) { o.forward = lb.GUE }),
 		"--hold --json --algorithm maglev": with(func(o *options) { o.hold, o.json = true, true }),
 	} {
@@ -49,11 +50,12 @@ func equalOptions(a, b options) bool {
 	same := slices.Equal(a.weights, b.weights)
 	a.weights, b.weights = nil, nil
 	return same && a.duration == b.duration && a.algorithm == b.algorithm && a.algorithmName == b.algorithmName &&
-		a.forward == b.forward && a.family == b.family && a.hold == b.hold && a.json == b.json
+		a.forward == b.forward && a.family == b.family && a.l7 == b.l7 && a.hold == b.hold && a.json == b.json
 }
 
 func TestOptionsRefused(t *testing.T) {
 	for args, want := range map[string]string{
+		"--l7 --forward dsr":           "--forward has no part in that",
 		"--backends 2 --weights 3,2,1": "3 weights for 2 backends",
 		"--backends 0":                 "0 is not 1 to 200",
 		"--backends 201":               "201 is not 1 to 200",

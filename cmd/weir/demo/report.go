@@ -13,22 +13,30 @@ import (
 
 // report is the result of a demo, as --json prints it.
 type report struct {
-	Requests  uint64          `json:"requests"`
-	Failed    uint64          `json:"failed"`
-	RPS       float64         `json:"rps"`
-	P50       float64         `json:"p50_us"`
-	P99       float64         `json:"p99_us"`
-	XDPMode   string          `json:"xdp_mode"`
-	Algorithm string          `json:"algorithm"` // as asked for
-	Forward   string          `json:"forward"`
-	Family    int             `json:"family"`
-	Backends  []backendReport `json:"backends"`
+	Requests  uint64           `json:"requests"`
+	Failed    uint64           `json:"failed"`
+	RPS       float64          `json:"rps"`
+	P50       float64          `json:"p50_us"`
+	P99       float64          `json:"p99_us"`
+	XDPMode   string           `json:"xdp_mode"`
+	Algorithm string           `json:"algorithm"` // as asked for
+	Forward   string           `json:"forward"`
+	Family    int              `json:"family"`
+	Backends  []backendReport  `json:"backends"`
+	Protocols []protocolReport `json:"protocols,omitempty"` // with --l7
+}
+
+// protocolReport is the part of one protocol.
+type protocolReport struct {
+	Protocol string `json:"protocol"`
+	Requests uint64 `json:"requests"`
+	Failed   uint64 `json:"failed"`
 }
 
 type backendReport struct {
 	Address       netip.AddrPort `json:"address"`
 	Weight        lb.Weight      `json:"weight"`
-	Connections   uint64         `json:"connections"` // counted by the backend
+	Connections   uint64         `json:"connections"` // counted by the backend; with --l7 requests
 	Share         float64        `json:"share"`
 	ExpectedShare float64        `json:"expected_share"`
 }
@@ -42,7 +50,7 @@ func newReport(opts options, xdpMode string, elapsed time.Duration, end sample, 
 		P99:       microseconds(end.latency.quantile(0.99)),
 		XDPMode:   xdpMode,
 		Algorithm: opts.algorithmName,
-		Forward:   opts.forward.String(),
+		Forward:   opts.mode(),
 		Family:    opts.family,
 	}
 	shares, expected := end.shares(), expectedShares(opts.algorithm, opts.weights)

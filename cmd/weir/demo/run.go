@@ -78,6 +78,7 @@ func (d *demo) setUp(ctx context.Context) error {
 		{"building the network", d.buildNetwork},
 		{"setting the backends up", d.startAgents},
 		{"starting the servers", d.startServers},
+		{"preparing the HTTP tier", d.prepareTier},
 		{"starting the daemon", d.startDaemon},
 		{"making the first requests through the VIP", d.warmUp},
 	}
@@ -120,6 +121,11 @@ func (d *demo) startServers(context.Context) error {
 		d.onEnd(s.close)
 		d.serving.run(s.serve)
 		d.servers = append(d.servers, s)
+	}
+	if d.opts.l7 {
+		for _, s := range d.servers {
+			s.perRequest = true
+		}
 	}
 	d.load = newLoad(d.topo, d.servers)
 	return nil
@@ -166,7 +172,9 @@ func (d *demo) measure(ctx context.Context) (report, error) {
 		}
 	}
 	end := takeSample(d.load, d.servers)
-	return newReport(d.opts, d.xdpMode, time.Since(d.started), end, d.servers), nil
+	r := newReport(d.opts, d.xdpMode, time.Since(d.started), end, d.servers)
+	r.Protocols = d.load.byProtocol()
+	return r, nil
 }
 
 // watched drives load and shows it until ctx ends or one of both fails.

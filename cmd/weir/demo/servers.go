@@ -24,9 +24,11 @@ type server struct {
 	weight   lb.Weight
 	clients  []netip.Addr // whose connections count; with snat the balancer's
 	accepted atomic.Uint64
-	active   atomic.Int64
-	http     *http.Server
-	listener net.Listener
+	// perRequest counts requests instead: the balancer keeps its connections.
+	perRequest bool
+	active     atomic.Int64
+	http       *http.Server
+	listener   net.Listener
 }
 
 // backendPort is where backends listen. Unless addresses are translated,
@@ -65,7 +67,12 @@ func (s *server) body() string { return "backend " + s.endpoint.String() + "\n" 
 func (s *server) routes() http.Handler {
 	mux := http.NewServeMux()
 	body := []byte(s.body())
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { w.Write(body) })
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		if s.perRequest {
+			s.accepted.Add(1)
+		}
+		w.Write(body)
+	})
 	mux.HandleFunc("GET /stream", s.stream)
 	mux.HandleFunc("GET /stats", func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintf(w, "{\"address\":%q,\"connections\":%d,\"active\":%d}\n", s.endpoint, s.accepted.Load(), s.active.Load())
@@ -151,7 +158,9 @@ func (l *countingListener) Accept() (net.Conn, error) {
 	if err != nil || !l.server.counts(c.RemoteAddr()) {
 		return c, err
 	}
-	l.server.accepted.Add(1)
+	if !l.server.perRequest {
+		l.server.accepted.Add(1)
+	}
 	l.server.active.Add(1)
 	return &countedConn{Conn: c, left: sync.OnceFunc(func() { l.server.active.Add(-1) })}, nil
 }
@@ -159,7 +168,7 @@ func (l *countingListener) Accept() (net.Conn, error) {
 // counts leaves out the balancer, which may check a backend's health.
 func (s *server) counts(remote net.Addr) bool {
 	tcp, ok := remote.(*net.TCPAddr)
-	return ok && slices.Contains(s.clients, tcp.AddrPort().Addr().Unmap())
+	return ok && (s.perRequest || slices.Contains(s.clients, tcp.AddrPort().Addr().Unmap()))
 }
 
 type countedConn struct {

@@ -80,6 +80,7 @@ func (s *server) serveHTTP(t *testing.T, ns *netlab.NS, local netip.AddrPort) {
 	})
 	mux.HandleFunc("GET /count", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, s.name(), " ", r.FormValue("n")) })
 	mux.HandleFunc("GET /stream", s.stream)
+	mux.HandleFunc("GET /upgrade", upgrade)
 	mux.HandleFunc("POST /check", check)
 	srv := &http.Server{Handler: mux, ConnState: func(c net.Conn, state http.ConnState) {
 		if state == http.StateNew {
@@ -135,6 +136,21 @@ func background(t *testing.T, serve, stop func() error) {
 			t.Error("server:", err)
 		}
 	})
+}
+
+// upgrade switches to a protocol that sends back what it is sent, as a
+// WebSocket might.
+func upgrade(w http.ResponseWriter, _ *http.Request) {
+	conn, rw, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	defer conn.Close()
+	if _, err := io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"); err != nil {
+		return
+	}
+	_, _ = io.Copy(conn, rw) // until the client leaves
 }
 
 // streamTick is how often a stream sends a piece.
