@@ -35,3 +35,21 @@ func TestDaemonConfigIsRead(t *testing.T) {
 		}
 	}
 }
+
+func TestTierConfigIsRead(t *testing.T) {
+	vip := netip.MustParseAddr("2001:db8:100::10")
+	opts := testOptions()
+	opts.l7 = true
+	c, err := config.Parse("weir.yaml", []byte(daemonConfig(opts, vip, netip.Addr{}, testServers())))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(c.Services) != 3 || c.Services[0].Forward != lb.L7 || c.Pools[0].HTTP == nil {
+		t.Errorf("services %+v, pool %+v", c.Services, c.Pools[0])
+	}
+	for _, l := range c.HTTP.Listeners {
+		if l.Addresses[0].Addr() != vip || (l.TLS != nil) != l.HTTP3 {
+			t.Errorf("listener %+v", l)
+		}
+	}
+}
