@@ -71,7 +71,7 @@ deps: deps-test deps-bench deps-generate deps-vm deps-vagrant ## all that the ot
 	$(GO) mod download
 
 deps-test: # the race detector is linked with C; remedies of weir doctor are typed; haproxy asks agents
-	@.ci/need gcc libc6-dev ethtool iproute2 procps haproxy
+	@.ci/need gcc libc6-dev ethtool iproute2 procps haproxy slowhttptest
 
 deps-bench:
 	@.ci/need nginx haproxy wrk nghttp2-client util-linux

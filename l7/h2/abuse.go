@@ -1,6 +1,8 @@
 package h2
 
 import (
+	"errors"
+	"io"
 	"sync/atomic"
 	"time"
 )
@@ -35,6 +37,27 @@ func (a *abuse) bears(n int) bool {
 	}
 	a.since, a.used = now, n
 	return true
+}
+
+// heads counts the frames that a header comes in: CONTINUATION has no end of its
+// own, and empty ones are under every other limit.
+type heads struct {
+	io.Reader
+	count int
+}
+
+const mostParts = 64
+
+var errManyParts = errors.New("a header in too many frames")
+
+// Read implements io.Reader. The framer reads each frame's header by itself.
+func (h *heads) Read(p []byte) (int, error) {
+	if len(p) == frameHeader {
+		if h.count++; h.count > mostParts {
+			return 0, errManyParts
+		}
+	}
+	return h.Reader.Read(p)
 }
 
 // recent remembers the last streams that we reset.

@@ -35,6 +35,7 @@ type conn struct {
 	ctx    context.Context
 	client *exchange.Client
 	in     *bufio.Reader
+	heads  heads
 	frames *http2.Framer // reads only
 	abuse  abuse
 	heard  atomic.Int64   // when the last frame came, Unix ns
@@ -66,7 +67,8 @@ func newConn(ctx context.Context, e *End, nc net.Conn, client *exchange.Client, 
 		streams: map[uint32]*stream{}, credit: initialWindow, window: initialWindow,
 		streamWin: initialWindow, frameSize: maxFrame, idleSince: time.Now(),
 	}
-	c.frames = http2.NewFramer(nil, c.in)
+	c.heads.Reader = c.in
+	c.frames = http2.NewFramer(nil, &c.heads)
 	c.frames.SetReuseFrames()
 	c.frames.SetMaxReadFrameSize(maxFrame)
 	c.frames.MaxHeaderListSize = e.options.MaxHeaderBytes
@@ -87,6 +89,7 @@ func (c *conn) serve() {
 	go c.watch(watching)
 	for !c.finished() {
 		f, err := c.frames.ReadFrame()
+		c.heads.count = 0
 		c.heard.Store(time.Now().UnixNano())
 		if err == nil {
 			err = c.take(f)
@@ -166,6 +169,8 @@ func (c *conn) survives(err error) bool {
 		c.goAway(http2.ErrCode(ofConn))
 	case errors.Is(err, http2.ErrFrameTooLarge):
 		c.goAway(http2.ErrCodeFrameSize)
+	case errors.Is(err, errManyParts):
+		c.goAway(http2.ErrCodeEnhanceYourCalm)
 	}
 	return false
 }

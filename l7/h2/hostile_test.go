@@ -89,13 +89,24 @@ func flood(t *testing.T, bound int, do func(i int) error) {
 	}
 }
 
+// bears fails if a flood is borne to its end.
+func bears(t *testing.T, bound int, do func(i int) error) {
+	t.Helper()
+	for i := range bound {
+		if do(i) != nil {
+			return
+		}
+	}
+	t.Errorf("%d were borne", bound)
+}
+
 func TestFloods(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		flood func(t *testing.T, r *raw)
 	}{
 		{"rapid reset", func(t *testing.T, r *raw) {
-			flood(t, 20_000, func(i int) error {
+			bears(t, 20_000, func(i int) error {
 				id := uint32(2*i + 1)
 				if err := r.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: r.block(request...), EndHeaders: true, EndStream: true}); err != nil {
 					return err
@@ -109,6 +120,12 @@ func TestFloods(t *testing.T) {
 			}
 			filler := r.block("x-filler", strings.Repeat("x", 8000))
 			flood(t, 20_000, func(int) error { return r.WriteContinuation(1, false, filler) })
+		}},
+		{"continuation without content", func(t *testing.T, r *raw) {
+			if err := r.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: r.block(request...)}); err != nil {
+				t.Fatal(err)
+			}
+			bears(t, 200_000, func(int) error { return r.WriteContinuation(1, false, nil) })
 		}},
 		{"header bomb", func(t *testing.T, r *raw) {
 			// One indexed field of 4,000 bytes costs one byte each time.
@@ -135,7 +152,7 @@ func TestFloods(t *testing.T) {
 			if err := r.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: r.block(":method", "POST", ":scheme", "http", ":authority", "a", ":path", "/"), EndHeaders: true}); err != nil {
 				t.Fatal(err)
 			}
-			flood(t, 200_000, func(int) error { return r.WriteData(1, false, nil) })
+			bears(t, 200_000, func(int) error { return r.WriteData(1, false, nil) })
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
