@@ -84,5 +84,5 @@ func (c *Checks) answer(conn net.Conn) {
 	if half, ok := conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() != nil {
 		return
 	}
-	io.CopyN(io.Discard, conn, maxSent)
+	_, _ = io.CopyN(io.Discard, conn, maxSent)
 }
