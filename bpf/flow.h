@@ -270,7 +270,9 @@ __noinline int flow_victim(struct flow_set *set, __u32 tag, __u32 now, struct vi
 
 		best += (score - best) * exceeds(score, best);
 	}
-	v->slot = (best ^ farthest) & FLOW_SLOT_MASK;
+	best ^= farthest;
+	opaque(best); /* or what is masked is one side, and Linux 6.1 knows no bound of an exclusive or */
+	v->slot = best & FLOW_SLOT_MASK;
 	v->word = load_once(set->word[v->slot]);
 	/* Of the word as it is now: another CPU may have changed it. */
 	v->rank = flow_rank(v->word, tag, now);
