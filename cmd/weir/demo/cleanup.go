@@ -57,7 +57,7 @@ func removeLeftovers() error {
 		return fmt.Errorf("ending the daemon of an earlier demo: %w", err)
 	}
 	_, err := netlab.Cleanup(prefix)
-	return errors.Join(err, removePins(), removeRunDir())
+	return errors.Join(err, removePins(), removeGroups(), removeRunDir())
 }
 
 func removeRunDir() error {

@@ -24,6 +24,7 @@ Everything is removed at the end. Needs root and nothing else.`,
   weir demo --weights 5,1 --algorithm wrr --forward dsr --family 6
   weir demo --forward gue
   weir demo --l7
+  weir demo --algorithm resource_based    # burns one backend and shows the shares
   weir demo --duration 10s --json | jq .backends
   weir demo --hold`,
 		Args:         cobra.NoArgs,

@@ -43,7 +43,10 @@ func daemonConfig(opts options, vip, source netip.Addr, servers []*server) strin
 	if opts.l7 {
 		fmt.Fprintf(&b, "    http: {}\n")
 	}
-	fmt.Fprintf(&b, "    backends:\n")
+	if opts.resources() {
+		fmt.Fprintf(&b, "    weights: resource\n    agent: {ca: %[1]s/keys/ca.crt, certificate: %[1]s/keys/lb.crt, key: %[1]s/keys/lb.key}\n", runDir)
+	}
+	b.WriteString("    backends:\n")
 	for _, s := range servers {
 		fmt.Fprintf(&b, "      - {address: %q, weight: %d}\n", s.endpoint, s.weight)
 	}

@@ -50,6 +50,11 @@ func (m *monitor) draw(ctx context.Context) error {
 			return err
 		}
 	}
+	if what := d.trouble.Swap(nil); what != nil {
+		if err := d.screen.say("%5.1fs  %s", time.Since(d.started).Seconds(), *what); err != nil {
+			return err
+		}
+	}
 	now := takeSample(d.load, d.servers)
 	recent, window := now.since(m.recent[0])
 	m.recent = append(m.recent[max(0, len(m.recent)-1):], now)

@@ -25,7 +25,7 @@ func (f *flags) register(fs *pflag.FlagSet) {
 	fs.DurationVar(&f.duration, "duration", 15*time.Second, "how long to drive load")
 	fs.IntVar(&f.backends, "backends", len(usualWeights), "number of backends")
 	fs.UintSliceVar(&f.weights, "weights", usualWeights[:], "weight of each backend")
-	fs.StringVar(&f.algorithm, "algorithm", "maglev", "maglev, rr, wrr or least_conn")
+	fs.StringVar(&f.algorithm, "algorithm", "maglev", "maglev, rr, wrr, least_conn, random or resource_based")
 	fs.StringVar(&f.forward, "forward", "nat", "nat, snat, dsr, ipip or gue")
 	fs.IntVar(&f.family, "family", 4, "4 or 6")
 	fs.BoolVar(&f.l7, "l7", false, "hand requests to the HTTP tier, over HTTP/1.1, HTTP/2 and HTTP/3")
@@ -52,8 +52,11 @@ func (f *flags) options(changed func(flag string) bool) (options, error) {
 	if o.weights, err = f.checkedWeights(changed); err != nil {
 		return options{}, err
 	}
-	if o.algorithm, err = lb.ParseAlgorithm(f.algorithm); err != nil {
-		return options{}, fmt.Errorf("--algorithm: %w", err)
+	if o.algorithm, err = parseAlgorithm(f.algorithm); err != nil {
+		return options{}, err
+	}
+	if o.resources() {
+		f.forResources(&o, changed)
 	}
 	if o.forward, err = lb.ParseForward(f.forward); err != nil || o.forward == lb.L7 {
 		return options{}, fmt.Errorf("--forward: %q is not nat, snat, dsr, ipip or gue", f.forward)
@@ -68,6 +71,33 @@ func (f *flags) options(changed func(flag string) bool) (options, error) {
 		return options{}, fmt.Errorf("--duration: %s is not more than 0", f.duration)
 	}
 	return o, nil
+}
+
+func parseAlgorithm(s string) (lb.Algorithm, error) {
+	if s == resourceBased {
+		return lb.Maglev, nil
+	}
+	a, err := lb.ParseAlgorithm(s)
+	if err != nil {
+		return 0, fmt.Errorf("--algorithm: %w; %s is maglev by what agents report", err, resourceBased)
+	}
+	return a, nil
+}
+
+// resources reports whether weights follow what agents report.
+func (o options) resources() bool { return o.algorithmName == resourceBased }
+
+// forResources changes defaults: shares need time to move and to come back, and
+// are easier to follow if they begin equal.
+func (f *flags) forResources(o *options, changed func(string) bool) {
+	if !changed("duration") {
+		o.duration = 80 * time.Second
+	}
+	if !changed("weights") {
+		for i := range o.weights {
+			o.weights[i] = 1
+		}
+	}
 }
 
 func (f *flags) checkedWeights(changed func(string) bool) ([]lb.Weight, error) {

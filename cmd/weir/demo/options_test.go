@@ -28,14 +28,21 @@ func TestOptions(t *testing.T) {
 		algorithmName: "maglev", forward: lb.NAT, family: 4}
 	with := func(change func(*options)) options { o := usual; change(&o); return o }
 	for args, want := range map[string]options{
-		"":                                 usual,
-		"--duration 10s":                   with(func(o *options) { o.duration = 10 * time.Second }),
-		"--weights 5,1":                    with(func(o *options) { o.weights = []lb.Weight{5, 1} }),
-		"--weights 5,0 --backends 2":       with(func(o *options) { o.weights = []lb.Weight{5, 0} }),
-		"--backends 5":                     with(func(o *options) { o.weights = []lb.Weight{3, 2, 1, 3, 2} }),
-		"--algorithm rr":                   with(func(o *options) { o.algorithm, o.algorithmName = lb.RoundRobin, "rr" }),
-		"--forward dsr --family 6":         with(func(o *options) { o.forward, o.family = lb.DSR, 6 }),
-		"--l7":                             with(func(o *options) { o.l7 = true }),
+		"":                           usual,
+		"--duration 10s":             with(func(o *options) { o.duration = 10 * time.Second }),
+		"--weights 5,1":              with(func(o *options) { o.weights = []lb.Weight{5, 1} }),
+		"--weights 5,0 --backends 2": with(func(o *options) { o.weights = []lb.Weight{5, 0} }),
+		"--backends 5":               with(func(o *options) { o.weights = []lb.Weight{3, 2, 1, 3, 2} }),
+		"--algorithm rr":             with(func(o *options) { o.algorithm, o.algorithmName = lb.RoundRobin, "rr" }),
+		"--forward dsr --family 6":   with(func(o *options) { o.forward, o.family = lb.DSR, 6 }),
+		"--l7":                       with(func(o *options) { o.l7 = true }),
+		"--algorithm random":         with(func(o *options) { o.algorithm, o.algorithmName = lb.Random, "random" }),
+		"--algorithm resource_based": with(func(o *options) {
+			o.algorithmName, o.weights, o.duration = resourceBased, []lb.Weight{1, 1, 1}, 80*time.Second
+		}),
+		"--algorithm resource_based --duration 9s --weights 5,1": with(func(o *options) {
+			o.algorithmName, o.weights, o.duration = resourceBased, []lb.Weight{5, 1}, 9*time.Second
+		}),
 		"--forward gue":                    with(func(o *options) { o.forward = lb.GUE }),
 		"--hold --json --algorithm maglev": with(func(o *options) { o.hold, o.json = true, true }),
 	} {
@@ -61,7 +68,7 @@ func TestOptionsRefused(t *testing.T) {
 		"--backends 201":               "201 is not 1 to 200",
 		"--weights 1001":               "1001 is more than 1000",
 		"--weights 0,0":                "no backend has a weight above 0",
-		"--algorithm random":           `"random"`,
+		"--algorithm fastest":          `"fastest"`,
 		"--forward l7":                 `"l7" is not nat, snat, dsr, ipip or gue`,
 		"--forward x":                  `"x" is not nat, snat, dsr, ipip or gue`,
 		"--family 5":                   "5 is not 4 or 6",

@@ -83,8 +83,11 @@ func (r report) writeJSON(w io.Writer) error {
 }
 
 func (r report) String() string {
-	return fmt.Sprintf("%d requests, %d failed, %.0f per second, p50 %s, p99 %s; shares within %.3f of expected",
-		r.Requests, r.Failed, r.RPS, duration(r.P50), duration(r.P99), r.farthest())
+	text := fmt.Sprintf("%d requests, %d failed, %.0f per second, p50 %s, p99 %s", r.Requests, r.Failed, r.RPS, duration(r.P50), duration(r.P99))
+	if r.Algorithm == resourceBased {
+		return text // whose shares were to change
+	}
+	return text + fmt.Sprintf("; shares within %.3f of expected", r.farthest())
 }
 
 func microseconds(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }

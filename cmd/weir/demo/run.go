@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"weir/loader/netlab"
@@ -22,8 +23,10 @@ type demo struct {
 	daemon  *daemon
 	load    *load
 	xdpMode string
-	started time.Time // the load
-	mourned bool      // it has been said that the daemon has ended
+	started time.Time              // the load
+	mourned bool                   // it has been said that the daemon has ended
+	groups  [][]string             // of backends, where their resources count
+	trouble atomic.Pointer[string] // what happens to a backend, for the monitor to say
 	undo    []func() error
 }
 
@@ -79,10 +82,15 @@ func (d *demo) setUp(ctx context.Context) error {
 		{"setting the backends up", d.startAgents},
 		{"starting the servers", d.startServers},
 		{"preparing the HTTP tier", d.prepareTier},
+		{"starting the agents", d.startReporting},
 		{"starting the daemon", d.startDaemon},
+		{"awaiting reports", d.awaitReports},
 		{"making the first requests through the VIP", d.warmUp},
 	}
 	for _, s := range steps {
+		if !d.opts.resources() && (s.what == "starting the agents" || s.what == "awaiting reports") {
+			continue
+		}
 		if err := d.screen.say("weir demo: %s", s.what); err != nil {
 			return err
 		}
@@ -160,14 +168,14 @@ func (d *demo) measure(ctx context.Context) (report, error) {
 	d.started = time.Now()
 	timed, cancel := context.WithTimeout(ctx, d.opts.duration)
 	defer cancel()
-	if err := d.watched(timed, fullLoad()); err != nil {
+	if err := d.watched(timed, fullLoad(), d.burnOne); err != nil {
 		return report{}, err
 	}
 	if d.opts.hold && ctx.Err() == nil {
 		if err := d.screen.say("\n%s", d.commands()); err != nil {
 			return report{}, err
 		}
-		if err := d.watched(ctx, lightLoad()); err != nil {
+		if err := d.watched(ctx, lightLoad(), nil); err != nil {
 			return report{}, err
 		}
 	}
@@ -177,13 +185,17 @@ func (d *demo) measure(ctx context.Context) (report, error) {
 	return r, nil
 }
 
-// watched drives load and shows it until ctx ends or one of both fails.
-func (d *demo) watched(ctx context.Context, p phase) error {
+// watched drives load and shows it, while a disturbance, if any, does its own,
+// until ctx ends or one of them fails.
+func (d *demo) watched(ctx context.Context, p phase, disturb func(context.Context) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	g := group{failed: cancel}
 	g.run(func() error { return d.load.drive(ctx, p) })
 	g.run(func() error { return newMonitor(d).run(ctx) })
+	if disturb != nil {
+		g.run(func() error { return disturb(ctx) })
+	}
 	return g.wait()
 }
 
