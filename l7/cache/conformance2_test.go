@@ -150,7 +150,9 @@ var invalidation = []conformanceCase{
 	}},
 	{"4.4 MUST NOT invalidate what another origin has", Policy{}, []step{
 		{ask: "GET /l\nHost: other.org", origin: fresh + "l", want: "200"},
-		{ask: "POST /\n\nx", origin: "201\nLocation: http://other.org/l\n\n", want: "201"},
+		{ask: "GET /l", origin: fresh + "ours", want: "200"},
+		{ask: "POST /\n\nx", origin: "201\nLocation: http://other.org/l\nContent-Location: https://example.org/l\n\n", want: "201"},
+		{ask: "GET /l", want: "200\n\nours"},
 		{ask: "GET /l\nHost: other.org", want: "200\n\nl"},
 	}},
 }

@@ -29,17 +29,22 @@ type asked struct {
 // Serve implements exchange.Handler.
 func (h *handler) Serve(x *exchange.Exchange) {
 	q := &x.Request
-	if m := string(q.Method); m != http.MethodGet && m != http.MethodHead {
-		h.writeThrough(x)
-		return
-	}
-	if q.Body != nil || q.Length != 0 || q.Header.Has(exchange.Upgrade) {
-		h.pass(x, note{fwd: "bypass"})
-		return
-	}
 	if x.Began.IsZero() {
 		x.Began = time.Now()
 	}
+	switch m := string(q.Method); {
+	case m != http.MethodGet && m != http.MethodHead:
+		h.writeThrough(x)
+	case q.Body != nil || q.Length != 0 || q.Header.Has(exchange.Upgrade):
+		h.pass(x, note{fwd: "bypass"})
+	default:
+		h.look(x)
+	}
+}
+
+// look answers from what is stored, or asks.
+func (h *handler) look(x *exchange.Exchange) {
+	q := &x.Request
 	if h.policy.Key.encodings {
 		normalise(&q.Header)
 	}
