@@ -180,8 +180,11 @@ func (x *Exchange) Gone() bool {
 	return x.ctx != nil && x.ctx.Err() == context.Canceled
 }
 
-// SetGone lets Gone ask f.
+// SetGone lets Gone ask f, which other goroutines may call too.
 func (x *Exchange) SetGone(f func() bool) { x.gone = f }
+
+// Asker is what SetGone was given, for other goroutines; nil: Context tells.
+func (x *Exchange) Asker() func() bool { return x.gone }
 
 // SetContext gives the exchange another context, made from Context.
 func (x *Exchange) SetContext(ctx context.Context) { x.ctx = ctx }

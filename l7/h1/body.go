@@ -101,15 +101,22 @@ func (b *body) readChunked(p []byte) (int, error) {
 	if b.chunks.state == ended {
 		return 0, io.EOF
 	}
-	n, err := b.rd.read(p[:min(int64(len(p)), b.chunks.left)])
-	b.chunks.left -= int64(n)
-	if err != nil {
-		return n, cutOff(err)
+	n := 0
+	for {
+		piece, err := b.rd.read(p[n:min(int64(len(p)), int64(n)+b.chunks.left)])
+		n += piece
+		b.chunks.left -= int64(piece)
+		if err != nil {
+			return n, cutOff(err)
+		}
+		more := b.decoded()
+		if b.chunks.state == ended { // known with the last data, if it is there
+			return n, io.EOF
+		}
+		if !more || n == len(p) || b.rd.r == b.rd.w { // else small chunks become one piece
+			return n, b.err
+		}
 	}
-	if b.decoded() && b.chunks.state == ended { // known with the last data, if it is there
-		return n, io.EOF
-	}
-	return n, b.err
 }
 
 func cutOff(err error) error {
@@ -143,6 +150,12 @@ func (b *body) Prompt() bool {
 		return b.err != nil || b.chunks.state == ended
 	}
 	return b.rd.r < b.rd.w
+}
+
+// Received reports whether all of a body of a known length is there, so that
+// reading it waits for nothing.
+func (b *body) Received() bool {
+	return b.err == io.EOF || b.before == nil && b.how == counted && int64(b.rd.w-b.rd.r) >= b.left
 }
 
 // Trailer implements exchange.Trailered.

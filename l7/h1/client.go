@@ -260,7 +260,8 @@ func offered(request *exchange.Header, protocol []byte) bool {
 
 // failed tells what an exchange that was sent failed of.
 func (c *Client) failed(err error) *Failure {
-	f := &Failure{Err: fmt.Errorf("wait for an answer: %w", cutOff(err)), Sent: true, Taken: true}
+	f := &Failure{Err: fmt.Errorf("wait for an answer: %w", cutOff(err)), Sent: true}
+	f.Taken = c.up == nil || c.up.started
 	f.Answered = c.rd.w > c.rd.base || c.rd.base > 0
 	f.Client = f.Gone()
 	if c.up != nil {

@@ -14,23 +14,32 @@ func (ss *session) respond(x *exchange.Exchange) error {
 	if ss.server.draining.Load() {
 		ss.keep = false
 	}
-	out := sender{conn: ss.conn, buf: ss.w.out[:0], timeout: ss.server.options.Write}
+	out := sender{conn: ss.conn, timeout: ss.server.options.Write}
 	if x.Response.Prebuilt != nil && ss.keep && x.Request.Protocol == exchange.HTTP11 && !toHEAD(x) {
 		out.buf = x.Response.Prebuilt
 		x.Sent = x.Response.Length
 		return out.flush()
 	}
-	how := ss.frame(x)
-	err := ss.head(&out, x, how)
-	if err != nil {
-		return err
-	}
-	if x.Response.Tunnel != nil {
-		if err := out.flush(); err != nil {
-			return err
-		}
+	room := ss.server.heads.Get().(*[]byte)
+	out.buf = *room
+	err := ss.answer(&out, x)
+	ss.server.heads.Put(room)
+	if err == nil && x.Response.Tunnel != nil {
 		ss.keep = false
 		return ss.tunnel(x)
+	}
+	return err
+}
+
+// answer sends head and body.
+func (ss *session) answer(out *sender, x *exchange.Exchange) error {
+	room := out.buf
+	how := ss.frame(x)
+	var err error
+	out.buf, err = ss.head(room, x, how)
+	if err != nil {
+		out.buf = ss.instead(room, x, http.StatusInternalServerError, err)
+		return errors.Join(err, out.flush())
 	}
 	if how == noBody {
 		return out.flush()
@@ -38,26 +47,23 @@ func (ss *session) respond(x *exchange.Exchange) error {
 	err = out.body(x.Response.Body, how, x.Response.Length)
 	x.Sent = out.count
 	if err != nil && !out.sent {
-		ss.replace(&out, x, http.StatusBadGateway, err)
+		out.buf = ss.instead(room, x, http.StatusBadGateway, err)
+		return errors.Join(err, out.flush())
 	}
 	return err
 }
 
-// replace sends an error of weir's own in place of an answer that cannot be
-// sent and has not begun.
-func (ss *session) replace(out *sender, x *exchange.Exchange, status int, why error) {
+// instead writes an error of weir's own in place of an answer that cannot be
+// sent and has not begun. The connection is closed after it.
+func (ss *session) instead(b []byte, x *exchange.Exchange, status int, why error) []byte {
 	ss.keep = false
 	x.Fail(status, why.Error())
 	body, _ := x.Response.Body.(*exchange.Bytes) // as Fail made it
-	buf, err := appendResponse(ss.w.out[:0], &x.Response, counted, closing, ss.date(x.Began))
-	if err != nil {
-		return // the connection is closed instead
+	b, err := appendResponse(b, &x.Response, counted, closing, ss.date(x.Began))
+	if err == nil && !toHEAD(x) {
+		b = append(b, body.Rest()...)
 	}
-	out.buf = buf
-	if !toHEAD(x) {
-		out.buf = append(out.buf, body.Rest()...)
-	}
-	_ = out.flush() // closed next anyway
+	return b
 }
 
 func toHEAD(x *exchange.Exchange) bool { return string(x.Request.Method) == http.MethodHead }
@@ -86,19 +92,12 @@ func (ss *session) frame(x *exchange.Exchange) framing {
 	return untilEnd
 }
 
-// head writes the answer's head to out's buffer. One that cannot be sent
-// becomes an error of weir's own.
-func (ss *session) head(out *sender, x *exchange.Exchange, how framing) (err error) {
+// head writes the answer's head.
+func (ss *session) head(b []byte, x *exchange.Exchange, how framing) ([]byte, error) {
 	if !ss.consumed(x) {
 		ss.keep = false
 	}
-	out.buf, err = appendResponse(out.buf, &x.Response, how, ss.connection(x), ss.date(x.Began))
-	if err == nil {
-		ss.w.out = out.buf[:0] // it may have grown
-		return nil
-	}
-	ss.replace(out, x, http.StatusInternalServerError, err)
-	return err
+	return appendResponse(b, &x.Response, how, ss.connection(x), ss.date(x.Began))
 }
 
 // consumed reports whether the connection can be used after a final answer that

@@ -70,6 +70,7 @@ func def[T comparable](v *T, value T) {
 type Server struct {
 	options  Options
 	work     sync.Pool // *work
+	heads    sync.Pool // *[]byte to write answers into, apart as most of a request's time has none
 	draining atomic.Bool
 
 	mu    sync.Mutex
@@ -81,6 +82,7 @@ func NewServer(o Options) *Server {
 	o.setDefaults()
 	s := &Server{options: o, conns: map[*session]struct{}{}}
 	s.work.New = func() any { return newWork() }
+	s.heads.New = func() any { b := make([]byte, 0, 2*smallBuffer); return &b }
 	return s
 }
 

@@ -40,13 +40,12 @@ type work struct {
 	m       message
 	body    body
 	in      []byte
-	out     []byte
 	date    [len(http.TimeFormat)]byte
 	dateFor int64 // the second, Unix time, that date tells
 }
 
 func newWork() *work {
-	return &work{in: make([]byte, smallBuffer), out: make([]byte, 0, 2*smallBuffer)}
+	return &work{in: make([]byte, smallBuffer)}
 }
 
 func newSession(s *Server, conn *stream.Conn, client *exchange.Client) *session {

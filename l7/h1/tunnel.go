@@ -40,7 +40,7 @@ func (ss *session) tunnel(x *exchange.Exchange) error {
 	far, ok := to.(*Tunnel)
 	x.Detach() // tunnels last, and there may be many of them
 	ss.rd.start(nil, 0)
-	ss.w.in, ss.w.out = nil, nil
+	ss.w.in = nil
 	if ok && far.of != nil {
 		far.of.giveBack()
 	}

@@ -98,19 +98,22 @@ func (c *Conn) below() *Conn {
 }
 
 // Alive reports whether the peer has neither closed the connection nor, where
-// nothing is in between, said anything.
+// nothing is in between, said anything. It must not be called while another
+// goroutine reads.
 func (c *Conn) Alive() bool {
 	s := c.below()
 	if s == nil {
 		return true
 	}
-	alive := false
-	err := s.raw.Control(func(fd uintptr) {
-		var p [1]byte
-		n, _, err := syscall.Recvfrom(int(fd), p[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		alive = err == syscall.EAGAIN || n > 0 && s != c
-	})
-	return alive && err == nil
+	if s.raw.Control(s.probe) != nil {
+		return false
+	}
+	return s.probed == syscall.EAGAIN || s.probed == 0 && s.in.n > 0 && s != c
+}
+
+// tryPeek looks for a byte without taking it.
+func (c *Conn) tryPeek(fd uintptr) {
+	c.in.n, c.probed = peek(fd, c.first[:])
 }
 
 // Ended reports whether the peer has closed the connection, or its side of it,

@@ -22,6 +22,9 @@ type Conn struct {
 	readBy  deadline
 	writeBy deadline
 	stopped atomic.Int32
+	probe   func(fd uintptr) // of tryPeek, made once
+	probed  syscall.Errno
+	first   [1]byte
 }
 
 // op is a read or a write under way. Its function is made once, because one
@@ -59,7 +62,7 @@ func New(c net.Conn) *Conn {
 		return s // closed already: the first read tells
 	}
 	s.tcp, s.raw = tcp, raw
-	s.in.try, s.out.try = s.tryRead, s.tryWrite
+	s.in.try, s.out.try, s.probe = s.tryRead, s.tryWrite, s.tryPeek
 	return s
 }
 

@@ -14,6 +14,13 @@ func read(fd uintptr, p []byte) (int, syscall.Errno) { return call(syscall.Read,
 
 func write(fd uintptr, p []byte) (int, syscall.Errno) { return call(syscall.Write, fd, p) }
 
+func peek(fd uintptr, p []byte) (int, syscall.Errno) {
+	return call(func(fd int, p []byte) (int, error) {
+		n, _, err := syscall.Recvfrom(fd, p, syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		return n, err
+	}, fd, p)
+}
+
 func call(f func(int, []byte) (int, error), fd uintptr, p []byte) (int, syscall.Errno) {
 	for {
 		n, err := f(int(fd), p)

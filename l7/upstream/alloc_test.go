@@ -20,15 +20,18 @@ func prebuilt() exchange.Handler {
 }
 
 // ask sends a GET on a connection that is kept and reads the answer.
-func ask(t testing.TB, addr string) func() {
+func ask(t testing.TB, addr string) func() { return send(t, addr, get) }
+
+// send sends a request on a connection that is kept and reads the answer.
+func send(t testing.TB, addr, request string) func() {
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	request, answer := []byte(get), make([]byte, 4096)
+	out, answer := []byte(request), make([]byte, 4096)
 	return func() {
-		if _, err := conn.Write(request); err != nil {
+		if _, err := conn.Write(out); err != nil {
 			t.Fatal(err)
 		}
 		n, err := conn.Read(answer)
@@ -66,5 +69,16 @@ func benchmark(b *testing.B, addr string) {
 	b.ReportAllocs()
 	for b.Loop() {
 		once()
+	}
+}
+
+// TestPostAllocation: nor does a request whose body comes with its head.
+func TestPostAllocation(t *testing.T) {
+	if race.Enabled {
+		t.Skip("the race detector has sync.Pool drop what it is given")
+	}
+	addr := front(t, pool(t, upstream.Options{Name: "p"}, front(t, prebuilt())))
+	if n := testing.AllocsPerRun(500, send(t, addr, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello")); n != 0 {
+		t.Errorf("%v allocations", n)
 	}
 }

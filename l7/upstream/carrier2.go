@@ -12,6 +12,7 @@ import (
 	"net/textproto"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"weir/l7/exchange"
@@ -88,7 +89,9 @@ func handshake2(ctx context.Context, nc net.Conn, config *tls.Config) (net.Conn,
 
 func (c *carrier2) serve(x *exchange.Exchange, e *endpoint) (func(), *h1.Failure) {
 	ctx, cancel := context.WithCancelCause(x.Context())
+	watch := watched(x, cancel)
 	release := func() {
+		watch.stop()
 		cancel(context.Canceled)
 		e.end()
 	}
@@ -98,7 +101,11 @@ func (c *carrier2) serve(x *exchange.Exchange, e *endpoint) (func(), *h1.Failure
 		return nil, &h1.Failure{Err: err}
 	}
 	var late *time.Timer
-	if within := c.pool.o.Client.Answer; within > 0 {
+	within := c.pool.o.Client.Answer
+	if x.Answer > 0 && (within == 0 || x.Answer < within) {
+		within = x.Answer
+	}
+	if within > 0 {
 		late = time.AfterFunc(within, func() { cancel(errLate) })
 	}
 	response, err := c.transport(e).RoundTrip(request)
@@ -118,6 +125,44 @@ func (c *carrier2) serve(x *exchange.Exchange, e *endpoint) (func(), *h1.Failure
 // errLate is an answer that did not come in time. It counts as a timeout.
 var errLate = fmt.Errorf("wait for an answer: %w", context.DeadlineExceeded)
 
+// watch asks whether the client is still there for as long as an exchange lasts.
+type watch struct {
+	mu    sync.Mutex
+	timer *time.Timer // nil: stopped, or there is nobody to ask
+}
+
+func watched(x *exchange.Exchange, cancel context.CancelCauseFunc) *watch {
+	w := &watch{}
+	gone := x.Asker()
+	if gone == nil {
+		return w
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.timer = time.AfterFunc(lookAfter, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		switch {
+		case w.timer == nil:
+		case gone():
+			cancel(context.Canceled)
+		default:
+			w.timer.Reset(lookAfter)
+		}
+	})
+	return w
+}
+
+// stop returns when nobody is asked any more.
+func (w *watch) stop() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.timer != nil {
+		w.timer.Stop()
+		w.timer = nil
+	}
+}
+
 func failure2(ctx context.Context, err error, body *body2) *h1.Failure {
 	f := &h1.Failure{Err: err, Sent: true}
 	var not notConnected
@@ -126,7 +171,7 @@ func failure2(ctx context.Context, err error, body *body2) *h1.Failure {
 		f.Sent = false
 	case context.Cause(ctx) == errLate:
 		f.Err = errLate
-	case body != nil && body.err != nil:
+	case body != nil && body.err != nil, ctx.Err() != nil && context.Cause(ctx) == context.Canceled:
 		f.Client = true
 	}
 	f.Taken = body != nil && body.taken

@@ -8,13 +8,21 @@ import (
 	"weir/l7/exchange"
 )
 
-// keepBody reads a body that is small and whose request may be repeated, so
-// that it can be. It reports false if the client did not send it; x then is an
-// error.
+// awaited is the length of bodies, bytes, for which a backend is not kept
+// waiting: they are received before it is asked, so that slow clients cost it
+// nothing.
+const awaited = 16 << 10
+
+// keepBody reads a body that has not come yet and is short, or whose request
+// may be repeated, so that it can be. It reports false if the client did not
+// send it; x then is an error.
 func (p *Pool) keepBody(x *exchange.Exchange) bool {
 	r := &x.Request
-	if r.Body == nil || p.o.Retries.Attempts == 0 || r.Length < 0 || r.Length > p.o.Retries.Body ||
-		r.Continue || !repeatable(r.Method) {
+	if r.Body == nil || r.Length < 0 || r.Continue {
+		return true
+	}
+	repeated := p.o.Retries.Attempts > 0 && r.Length <= p.o.Retries.Body && repeatable(r.Method)
+	if !repeated && (r.Length > awaited || received(r.Body)) {
 		return true
 	}
 	if _, err := hold(x); err != nil {
@@ -22,6 +30,16 @@ func (p *Pool) keepBody(x *exchange.Exchange) bool {
 		return false
 	}
 	return true
+}
+
+// received reports whether all of a body is there already.
+func received(b exchange.Body) bool {
+	r, ok := b.(interface{ Received() bool })
+	if !ok {
+		_, ok = b.(exchange.Whole)
+		return ok
+	}
+	return r.Received()
 }
 
 // hold reads the whole body, of a known length, into memory, from where it is

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -273,5 +274,72 @@ func TestEjected(t *testing.T) {
 	}
 	if bad.Load() != 3 {
 		t.Errorf("it was asked %d times", bad.Load())
+	}
+}
+
+// TestShortBodyIsAwaited: a backend gets a short body at once, however slowly
+// it comes, and is not asked at all if it does not.
+func TestShortBodyIsAwaited(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	first := make(chan string, 10)
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			b := make([]byte, 1000)
+			n, _ := c.Read(b)
+			first <- string(b[:n])
+			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+			_ = c.Close()
+		}
+	}()
+	addr := front(t, pool(t, upstream.Options{Name: "p"}, l.Addr().String()))
+	say := func(pieces ...string) net.Conn {
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range pieces {
+			_, _ = io.WriteString(c, p)
+		}
+		return c
+	}
+	const head = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n"
+	_ = say(head, "a").Close()
+	defer say(head, "a", "b", "c").Close()
+	if got := <-first; got != head+"abc" {
+		t.Errorf("the backend got %q", got)
+	}
+}
+
+// TestClientGoneOverH2: a stream to a backend ends when its client, of
+// HTTP/1.1, has left.
+func TestClientGoneOverH2(t *testing.T) {
+	ended := make(chan struct{})
+	backend := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		<-r.Context().Done()
+		close(ended)
+	}))
+	backend.Config.Protocols = new(http.Protocols)
+	backend.Config.Protocols.SetUnencryptedHTTP2(true)
+	backend.Start()
+	t.Cleanup(backend.Close)
+	p := pool(t, upstream.Options{Name: "p", Protocol: lb.UpstreamH2C}, backend.Listener.Addr().String())
+	c, err := net.Dial("tcp", front(t, p))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.WriteString(c, get)
+	_ = c.Close()
+	select {
+	case <-ended:
+	case <-time.After(20 * time.Second):
+		t.Error("the stream is still open")
 	}
 }
