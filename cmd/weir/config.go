@@ -29,6 +29,7 @@ type checked struct {
 	Services int    `json:"services"`
 	Pools    int    `json:"pools"`
 	Backends int    `json:"backends"`
+	Routes   int    `json:"routes"`
 }
 
 func (a *app) configCheckCommand() *cobra.Command {
@@ -43,10 +44,14 @@ func (a *app) configCheckCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			r := checked{OK: true, File: args[0], Services: len(c.Services), Pools: len(c.Pools), Backends: backendsOf(c)}
+			r := checked{OK: true, File: args[0], Services: len(c.Services), Pools: len(c.Pools), Backends: backendsOf(c), Routes: len(c.HTTP.Routes)}
 			return a.show(cmd, r, func(w io.Writer) {
-				fmt.Fprintf(w, "%s is good: %s, %s, %s\n", r.File,
-					plural(r.Services, "service"), plural(r.Pools, "pool"), plural(r.Backends, "backend"))
+				routes := ""
+				if r.Routes > 0 {
+					routes = ", " + plural(r.Routes, "route")
+				}
+				fmt.Fprintf(w, "%s is good: %s, %s, %s%s\n", r.File,
+					plural(r.Services, "service"), plural(r.Pools, "pool"), plural(r.Backends, "backend"), routes)
 			})
 		},
 	}

@@ -20,7 +20,7 @@ func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
 	answer(w, http.StatusOK, wire.Status{
 		Version: s.opts.Version, PID: os.Getpid(), Started: s.started,
 		ConfigFile: s.opts.ConfigFile, ConfigLoaded: v.Loaded,
-		Warnings: v.warnings(s.opts.ProcSys), ApplyError: v.applyError(), DataPlane: s.opts.DataPlane.Info(),
+		Warnings: append(v.warnings(s.opts.ProcSys), s.certificateWarnings()...), ApplyError: v.applyError(), DataPlane: s.opts.DataPlane.Info(),
 		Flows: s.opts.Control.Stats().Flows, Services: len(v.State.Services),
 		Backends: v.backendCount(), Reasons: v.reasons(), Totals: v.totals(),
 	})

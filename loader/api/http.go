@@ -2,7 +2,10 @@ package api
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
+	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -40,6 +43,24 @@ func (s *Server) httpRoutes() []endpoint {
 		{"GET", "/v1/http/cache", s.tier(s.cacheEntries)},
 		{"POST", "/v1/http/purge", s.tier(s.purge)},
 	}
+}
+
+// certificateWarnings tells of certificates that end soon, and of files that
+// are not in use.
+func (s *Server) certificateWarnings() (all []string) {
+	if s.opts.HTTP == nil {
+		return nil
+	}
+	for _, c := range s.opts.HTTP.Certificates() {
+		name := strings.Join(c.Hosts, ", ")
+		if c.Expiring {
+			all = append(all, fmt.Sprintf("certificate of %s ends in %d days, at %s (%s)", name, c.DaysLeft, c.NotAfter.UTC().Format(time.RFC3339), c.Source))
+		}
+		if c.Error != "" {
+			all = append(all, fmt.Sprintf("certificate of %s: newer files are refused: %s", name, c.Error))
+		}
+	}
+	return all
 }
 
 // endpoint is one thing that the API answers.
