@@ -170,11 +170,14 @@ func (b *body) Trailer() *exchange.Header {
 // both are plain and the length is known.
 func (b *body) WriteTo(w io.Writer) (int64, error) {
 	to, ok := w.(*stream.Conn)
-	if !ok || b.how != counted || to.TCP() == nil || b.rd.conn.TCP() == nil {
+	if !ok || to.TCP() == nil || !b.plain() {
 		return io.Copy(w, struct{ io.Reader }{b})
 	}
 	return b.splice(to)
 }
+
+// plain reports whether the body's bytes are those of a socket.
+func (b *body) plain() bool { return b.how == counted && b.rd.conn.TCP() != nil }
 
 func (b *body) splice(to *stream.Conn) (sent int64, err error) {
 	if !b.state.CompareAndSwap(bodyIdle, bodyReading) {

@@ -219,3 +219,47 @@ func FuzzChunks(f *testing.F) {
 		}
 	})
 }
+
+// FuzzForward: what a backend is sent for a request that was taken is one
+// request, for us as for net/http, and says the same.
+func FuzzForward(f *testing.F) {
+	for _, seed := range []string{
+		"GET / HTTP/1.1\r\nHost: a\r\n\r\n", "POST /a?b HTTP/1.0\r\nContent-Length: 0\r\nX: y\r\n\r\n",
+		"PUT http://B/?c HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTE: trailers\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: upgrade, x\r\nX: \x80\r\n\r\n",
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, in []byte) {
+		var r, again exchange.Request
+		var m message
+		if _, err := parseRequest(bytes.Clone(in), &r, &m, 100); err != nil || string(r.Method) == http.MethodConnect {
+			return
+		}
+		if r.Length != 0 {
+			r.Body = &body{}
+		}
+		out, err := appendRequest(nil, &r)
+		if err != nil {
+			t.Fatalf("%q was taken and cannot be sent: %v", in, err)
+		}
+		n, err := parseRequest(bytes.Clone(out), &again, &m, 105)
+		if err != nil || n != len(out) {
+			t.Fatalf("%q is sent as %q: %d bytes, %v", in, out, n, err)
+		}
+		r.Protocol = exchange.HTTP11
+		r.Header.DelKnown(exchange.TE) // the next hop's
+		if got, want := describe(&again), describe(&r); got != want {
+			t.Errorf("sent   %s\nbut it was %s", got, want)
+		}
+		reader := bufio.NewReader(bytes.NewReader(out))
+		request, err := http.ReadRequest(reader)
+		if err != nil {
+			return // stricter than we are
+		}
+		sameRequest(t, &again, request)
+		if left, _ := io.ReadAll(reader); r.Length == 0 && len(left) > 0 {
+			t.Errorf("%q is more than one request", out)
+		}
+	})
+}

@@ -107,8 +107,8 @@ func (s *sender) plain(b exchange.Body, length int64) error {
 		if err != nil {
 			return err
 		}
-		if to, ok := b.(io.WriterTo); ok && (waiting || len(s.buf) == 0) && left >= spliceFrom {
-			return s.hand(to, left)
+		if left >= spliceFrom && (waiting || len(s.buf) == 0) && s.direct(b) {
+			return s.hand(b.(io.WriterTo), left)
 		}
 		n, err := b.Read(s.buf[len(s.buf):cap(s.buf)])
 		s.buf = s.buf[:len(s.buf)+n]
@@ -151,6 +151,15 @@ func (s *sender) gather(b exchange.Body, length int64) (left int64, err error) {
 		}
 	}
 	return left, nil
+}
+
+// direct reports whether b can write itself to the socket.
+func (s *sender) direct(b exchange.Body) bool {
+	if own, ok := b.(*body); ok && !own.plain() {
+		return false
+	}
+	_, ok := b.(io.WriterTo)
+	return ok && s.conn.TCP() != nil
 }
 
 // hand lets the body write itself.
