@@ -26,8 +26,8 @@ func defend(t testing.TB, s *lb.State) {
 		if i%2 == 0 {
 			service.NewFlowsPerSource = lb.FlowLimit{Rate: uint32(1 + i%3), Burst: uint32(1 + i%2)}
 		}
-		if i%5 < 2 {
-			service.MaxNewFlows = uint32(1 + 3*i)
+		if i%3 < 2 {
+			service.MaxNewFlows = uint32(1 + i%4)
 		}
 	}
 }
@@ -69,7 +69,7 @@ func (w *world) serviceIndex(t testing.TB, v lb.VIP) (index uint32) {
 }
 
 // debtUnit is by how much debts are less when flows are older by one unit.
-const debtUnit = 976562 / 20
+const debtUnit = 976562 / 2000
 
 // passTime makes debts less, in both.
 func (w *world) passTime(age uint16) {
