@@ -85,6 +85,26 @@ func FuzzReadControl(f *testing.F) {
 	})
 }
 
+func TestAppendTight(t *testing.T) {
+	for in, want := range map[string]string{
+		"":                       "",
+		"  ":                     "",
+		"a":                      "a",
+		" a , b,\tc ":            "a,b,c",
+		"a b":                    "a b",
+		"a  b , c":               "a  b,c",
+		",, a":                   ",,a",
+		"\" a , b \" , c":        "\" a , b \",c",
+		"\"a\\\" , \" , b":       "\"a\\\" , \",b",
+		"\"a , ":                 "\"a , ",
+		strings.Repeat(" ", 1e6): "",
+	} {
+		if got := string(appendTight(nil, []byte(in))); got != want {
+			t.Errorf("%.50q is %q, want %q", in, got, want)
+		}
+	}
+}
+
 func TestParseDictionary(t *testing.T) {
 	for _, c := range []struct {
 		value string

@@ -96,7 +96,15 @@ func appendTight(b, value []byte) []byte {
 			b = append(b, c)
 			i++
 			c = value[i]
-		case (c == ' ' || c == '\t') && !quoted && besideComma(value, i):
+		case isSpace(c) && !quoted:
+			end := i
+			for end < len(value) && isSpace(value[end]) {
+				end++
+			}
+			if i > 0 && value[i-1] != ',' && end < len(value) && value[end] != ',' {
+				b = append(b, value[i:end]...)
+			}
+			i = end - 1
 			continue
 		}
 		b = append(b, c)
@@ -104,17 +112,7 @@ func appendTight(b, value []byte) []byte {
 	return b
 }
 
-// besideComma reports whether the white space at i touches a comma or an end.
-func besideComma(value []byte, i int) bool {
-	before, after := i, i
-	for before > 0 && (value[before-1] == ' ' || value[before-1] == '\t') {
-		before--
-	}
-	for after < len(value) && (value[after] == ' ' || value[after] == '\t') {
-		after++
-	}
-	return before == 0 || after == len(value) || value[before-1] == ',' || value[after] == ','
-}
+func isSpace(c byte) bool { return c == ' ' || c == '\t' }
 
 // matches reports whether a request has the same value.
 func (s *selecting) matches(h *exchange.Header) bool {
