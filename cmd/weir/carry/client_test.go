@@ -26,6 +26,7 @@ type clients struct {
 	ns      *netlab.NS
 	sources []netip.Addr
 	vip     netip.Addr
+	size    int // of datagrams, bytes; 0 stands for a few
 }
 
 // requestTimeout bounds one request: long enough for what the network loses to
@@ -134,7 +135,7 @@ func (c clients) exchange(port, number, tries int) error {
 	defer conn.Close()
 	first := ""
 	for i := range number {
-		who, err := c.askUDP(conn, fmt.Sprintf("%-*d", 64, i), tries)
+		who, err := c.askUDP(conn, fmt.Sprintf("%-*d", max(c.size, 64), i), tries)
 		if err != nil {
 			return fmt.Errorf("datagram %d from %s: %w", i, conn.LocalAddr(), err)
 		}
@@ -167,7 +168,7 @@ func (c clients) answer(conn *net.UDPConn, datagram string) (string, error) {
 	if err := conn.SetReadDeadline(time.Now().Add(datagramPatience)); err != nil {
 		return "", err
 	}
-	for buf := make([]byte, 2048); ; {
+	for buf := make([]byte, 1<<16); ; {
 		n, from, err := conn.ReadFromUDPAddrPort(buf)
 		if err != nil {
 			return "", err

@@ -55,7 +55,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // echo answers each datagram with itself and the server's name.
 func (s *server) echo(conn *net.UDPConn) error {
-	buf := make([]byte, 2048)
+	buf := make([]byte, 1<<16)
 	for {
 		n, from, err := conn.ReadFromUDPAddrPort(buf)
 		if err != nil {
