@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"strings"
 
+	"github.com/vishvananda/netlink"
+
 	"weir/loader/lb"
 )
 
@@ -26,6 +28,9 @@ type Options struct {
 	// Trunk puts both networks into VLANs on the balancer's link: the clients'
 	// has one tag, the backends' two. It needs a kernel with VLANs.
 	Trunk bool
+	// Bond makes the balancer's link a bond of two in this mode, unless it is
+	// BOND_MODE_BALANCE_RR. It needs a kernel with bonds.
+	Bond netlink.BondMode
 }
 
 // Topology is one client, one balancer with a single NIC and some backends,
@@ -131,10 +136,13 @@ func (t *Topology) addBalancer() (err error) {
 		return err
 	}
 	toClients, toBackends := NIC, NIC
-	if t.opts.Trunk {
+	switch {
+	case t.opts.Trunk:
 		err = t.plugTrunk(t.Balancer, "lb", 1)
 		toClients, toBackends = clientVLAN, backendVLAN
-	} else {
+	case t.opts.Bond != netlink.BOND_MODE_BALANCE_RR:
+		err = t.plugBond(t.Balancer, "lb", 1)
+	default:
 		err = t.plug(t.Balancer, "lb", 1)
 	}
 	if err != nil {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/vishvananda/netlink"
+
 	"weir/agent/dsr"
 	"weir/loader/lb"
 	"weir/loader/netlab"
@@ -17,6 +19,7 @@ type plan struct {
 	backends int  // family of the backends; another only with a tunnel
 	kernel   bool // tunnels end in the kernel's own devices, not in the agent's program
 	trunk    bool // the balancer is on VLANs
+	bond     netlink.BondMode
 }
 
 func (p plan) String() string {
@@ -29,6 +32,9 @@ func (p plan) String() string {
 	}
 	if p.trunk {
 		name += "-trunk"
+	}
+	if p.bond != netlink.BOND_MODE_BALANCE_RR {
+		name += "-" + p.bond.String()
 	}
 	return name
 }
@@ -86,10 +92,10 @@ func newLab(t *testing.T, p plan) *lab {
 		build = lb.NAT
 	}
 	topo, err := netlab.New(netlab.Options{
-		Prefix: prefix, Backends: backendCount, Forward: build, Family: p.vip, BackendFamily: p.backends, Trunk: p.trunk,
+		Prefix: prefix, Backends: backendCount, Forward: build, Family: p.vip, BackendFamily: p.backends, Trunk: p.trunk, Bond: p.bond,
 	})
 	if errors.Is(err, netlab.ErrNoKernelSupport) {
-		t.Skip("module 8021q is needed: ", err)
+		t.Skip("modules 8021q and bonding are needed: ", err)
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -3,6 +3,8 @@ package carry
 import (
 	"testing"
 
+	"github.com/vishvananda/netlink"
+
 	"weir/loader/lb"
 )
 
@@ -25,6 +27,16 @@ func TestModesOverVLANs(t *testing.T) {
 	for _, p := range append(direct(lb.NAT, lb.SNAT, lb.DSR), tunnels()...) {
 		p.trunk = true
 		t.Run(p.String(), func(t *testing.T) { testMode(t, p) })
+	}
+}
+
+// The balancer's only link is a bond, which has the program in native mode.
+func TestModesOverBonds(t *testing.T) {
+	for _, mode := range []netlink.BondMode{netlink.BOND_MODE_ACTIVE_BACKUP, netlink.BOND_MODE_BALANCE_XOR} {
+		for _, p := range append(direct(lb.NAT, lb.SNAT, lb.DSR), plan{forward: lb.IPIP, vip: 4, backends: 4}) {
+			p.bond = mode
+			t.Run(p.String(), func(t *testing.T) { testMode(t, p) })
+		}
 	}
 }
 
