@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"slices"
 	"time"
 
 	"weir/loader/api/wire"
@@ -17,10 +18,12 @@ func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
 		refuse(w, err)
 		return
 	}
+	data := s.opts.DataPlane.Info()
 	answer(w, http.StatusOK, wire.Status{
 		Version: s.opts.Version, PID: os.Getpid(), Started: s.started,
 		ConfigFile: s.opts.ConfigFile, ConfigLoaded: v.Loaded,
-		Warnings: append(v.warnings(s.opts.ProcSys), s.certificateWarnings()...), ApplyError: v.applyError(), DataPlane: s.opts.DataPlane.Info(),
+		Warnings:   slices.Concat(slowInterfaces(v.Config, data), v.warnings(s.opts.ProcSys), s.certificateWarnings()),
+		ApplyError: v.applyError(), DataPlane: data,
 		Flows: s.opts.Control.Stats().Flows, Services: len(v.State.Services),
 		Backends: v.backendCount(), Reasons: v.reasons(), Totals: v.totals(),
 	})

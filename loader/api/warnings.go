@@ -25,6 +25,17 @@ func (v view) warnings(procSys string) []string {
 	return append(all, few(v.unserved())...)
 }
 
+// slowInterfaces are those that run in generic mode, though nobody asked for it.
+func slowInterfaces(c lb.Config, d lb.DataPlaneInfo) []string {
+	all := []string{}
+	for _, a := range d.Attachments {
+		if a.Mode == "generic" && c.XDPMode != lb.XDPGeneric {
+			all = append(all, fmt.Sprintf("XDP runs in generic mode on %s, several times slower: its driver refused native mode (see the log, and weir doctor)", a.Interface))
+		}
+	}
+	return all
+}
+
 // fewWarnings is how many warnings of one kind are listed: where a gateway does
 // not answer there is one for each backend.
 const fewWarnings = 20

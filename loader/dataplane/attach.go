@@ -131,18 +131,23 @@ func (d *DataPlane) attachXDP(name string, ifindex int) (link.Link, error) {
 		return l, attachError(name, err)
 	}
 	l, err := try(link.XDPDriverMode)
-	if errors.Is(err, unix.EOPNOTSUPP) && d.config.XDPMode == lb.XDPAuto {
-		d.log.Warn("the driver has no native XDP: using generic mode, which is several times slower", "interface", name)
-		l, err = try(link.XDPGenericMode)
+	if err != nil && d.config.XDPMode == lb.XDPAuto && !inUse(err) {
+		refused := attachError(name, err)
+		if l, err = try(link.XDPGenericMode); err == nil {
+			d.log.Warn("native XDP was refused: using generic mode, which is several times slower", "interface", name, "error", refused)
+		}
 	}
 	return l, attachError(name, err)
 }
+
+// inUse: another program is there, or a bond's slave has one.
+func inUse(err error) bool { return errors.Is(err, unix.EBUSY) || errors.Is(err, unix.EEXIST) }
 
 func attachError(name string, err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, unix.EBUSY), errors.Is(err, unix.EEXIST):
+	case inUse(err):
 		return fmt.Errorf("interface %s already runs another XDP program: stop its owner, or detach it with: ip link set dev %s xdp off", name, name)
 	case errors.Is(err, unix.EOPNOTSUPP):
 		return fmt.Errorf("the driver of %s has no native XDP: set xdp_mode: auto or generic: %w", name, err)

@@ -17,7 +17,7 @@ func checkDriver(c lb.Config, running bool, l Link) []Finding {
 		return []Finding{warning(l.Name, "ip -d link show dev "+l.Name+" # native needs another NIC; `xdp_mode: generic` accepts it as it is",
 			"generic XDP, several times slower: driver %s has no native XDP as it is set up", l.Driver)}
 	}
-	return []Finding{warning(l.Name, "dmesg | grep -iE 'xdp|"+l.Name+"' # says what the driver refused; mend it, then: systemctl restart weir",
+	return []Finding{warning(l.Name, "dmesg | grep -iE 'xdp|"+l.Name+"' # says what the driver refused; mend it, then: systemctl stop weir; weir unload; systemctl start weir",
 		"generic XDP, several times slower, though driver %s has native XDP", l.Driver)}
 }
 
