@@ -30,7 +30,8 @@ type server struct {
 	program
 	cmd   *exec.Cmd
 	log   locked
-	ended chan error
+	ended chan struct{}
+	err   error // once it has ended
 }
 
 // locked is what a program said.
@@ -53,22 +54,25 @@ func (l *locked) String() string {
 
 // start waits until the server accepts connections.
 func start(ctx context.Context, p program) (*server, error) {
-	s := &server{program: p, ended: make(chan error, 1)}
+	s := &server{program: p, ended: make(chan struct{})}
 	s.cmd = exec.Command("taskset", append([]string{"-c", p.cpu}, p.args...)...)
 	s.cmd.Stdout, s.cmd.Stderr = &s.log, &s.log
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := s.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("%s: %w", p.name, err)
 	}
-	go func() { s.ended <- s.cmd.Wait() }()
+	go func() {
+		defer close(s.ended)
+		s.err = s.cmd.Wait()
+	}()
 	for late := time.After(20 * time.Second); ; {
 		conn, err := net.Dial("tcp", net.JoinHostPort(p.listen, p.plain))
 		if err == nil {
 			return s, conn.Close()
 		}
 		select {
-		case err := <-s.ended:
-			return nil, fmt.Errorf("%s ended: %w\n%s", p.name, err, s.log.String())
+		case <-s.ended:
+			return nil, fmt.Errorf("%s ended: %w\n%s", p.name, s.err, s.log.String())
 		case <-late:
 			s.stop()
 			return nil, fmt.Errorf("%s does not listen\n%s", p.name, s.log.String())
