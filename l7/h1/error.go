@@ -9,7 +9,7 @@ import (
 
 // Error is a message that breaks the rules of HTTP/1.1.
 type Error struct {
-	Status int // what a client is answered: 400, 414, 417, 431, 501 or 505
+	Status int // what a client is answered: 400, 405, 414, 417 or 505
 	What   string
 }
 

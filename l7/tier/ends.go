@@ -44,7 +44,7 @@ func (t *Tier) newEnds(l lb.Listener, store *certs.Store) *ends {
 		h1: h1.NewServer(h1.Options{
 			Handler: front, Head: l.Limits.HeaderBytes, Fields: l.Limits.HeaderFields, Connect: l.Connect,
 			Idle: l.Timeouts.Idle, Header: l.Timeouts.Header, Body: l.Timeouts.Body, Write: l.Timeouts.Write,
-			Refused: t.refuse,
+			Requests: l.Limits.Requests, Refused: t.refuse,
 		}),
 		h2: h2.New(h2.Options{
 			MaxStreams: uint32(l.Limits.Streams), MaxHeaderBytes: uint32(l.Limits.HeaderBytes),
