@@ -340,6 +340,7 @@ func (c *Controller) sweep() {
 	}
 	c.sweepErr = nil
 	c.stats.swept(use)
+	c.suspect(use.Troubled)
 }
 
 func (c *Controller) newPump() *pump {

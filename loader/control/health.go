@@ -79,6 +79,23 @@ func (c *Controller) healthChanged() {
 	}
 }
 
+// suspect has backends probed soon that recent flows met trouble with: before
+// their turn, where that is far. What the probe finds decides.
+func (c *Controller) suspect(troubled []lb.Troubled) {
+	if c.opts.Health == nil {
+		return
+	}
+	for _, t := range troubled {
+		i, known := c.want.vips[t.VIP.String()]
+		if !known {
+			continue
+		}
+		if v, checked := c.want.health[Ref{c.want.config.Services[i].Pool, t.Endpoint}]; checked {
+			c.opts.Health.Suspect(v.by)
+		}
+	}
+}
+
 // announce tells of backends that went down or came back.
 func (c *Controller) announce(before verdicts) {
 	for _, r := range c.want.health.beside(before) {

@@ -18,8 +18,10 @@ type checker struct {
 	states  map[health.Key]health.State
 	err     error
 	refuses error
-	changed chan struct{}
-	watched chan struct{} // gets a value at the first Watch
+
+	suspects []health.Key
+	changed  chan struct{}
+	watched  chan struct{} // gets a value at the first Watch
 }
 
 func newChecker() *checker {
@@ -68,6 +70,12 @@ func (c *checker) Status(k health.Key) (health.Status, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return health.Status{State: c.states[k], Err: c.err}, true
+}
+
+func (c *checker) Suspect(k health.Key) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.suspects = append(c.suspects, k)
 }
 
 func (c *checker) set(s health.State, err error, keys ...health.Key) {
@@ -184,5 +192,26 @@ func TestReloadWithCheckThatIsRefused(t *testing.T) {
 	next.StateDir = r.Snapshot().Config.StateDir
 	if err := r.Reload(r.ctx, next); !errors.Is(err, control.ErrInvalid) || !strings.Contains(err.Error(), "bad expression") {
 		t.Errorf("error %v", err)
+	}
+}
+
+// What flows met trouble with is probed, if it is checked.
+func TestTroubledBackendsAreSuspected(t *testing.T) {
+	cfg := checkedConfig(t)
+	h := newChecker()
+	h.states[key1], h.states[key2] = health.Up, health.Up
+	r := launch(t, control.Options{Config: cfg, Health: h, SweepEvery: 10 * time.Millisecond})
+	r.data.SetTroubled(
+		lb.Troubled{VIP: web, Endpoint: ep2, Unanswered: 5},
+		lb.Troubled{VIP: cfg.Services[2].VIP, Endpoint: ep3, Reset: 9},                            // not checked
+		lb.Troubled{VIP: lb.VIP{Addr: web.Addr, Port: 9, Proto: lb.TCP}, Endpoint: ep1, Reset: 9}, // of no service
+	)
+	r.await(t, func() bool { h.mu.Lock(); defer h.mu.Unlock(); return len(h.suspects) > 1 })
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, k := range h.suspects {
+		if k != key2 {
+			t.Errorf("%s is suspected", k)
+		}
 	}
 }

@@ -77,6 +77,8 @@ type HealthChecker interface {
 	Changes() <-chan struct{}
 	States() map[health.Key]health.State
 	Status(health.Key) (health.Status, bool)
+	// Suspect asks for a probe soon, as traffic met trouble.
+	Suspect(health.Key)
 }
 
 // AgentListener asks the agents of backends. Its methods may be called from

@@ -55,6 +55,7 @@ func (d *DataPlane) Sweep() (lb.FlowUse, error) {
 			use.ByState[stateNames[state]] = n
 		}
 	}
+	use.Troubled = d.troubled(found)
 	return use, d.endSweep(found)
 }
 
@@ -109,11 +110,12 @@ type found struct {
 	refs    []bool   // some word names the backend
 	live    []uint64 // flows that count as active
 	ended   []uint64 // those that expired
+	trouble trouble
 }
 
 func (p *pass) scan() found {
 	n := len(p.mem.backends)
-	f := found{refs: make([]bool, n), live: make([]uint64, n), ended: make([]uint64, n)}
+	f := found{refs: make([]bool, n), live: make([]uint64, n), ended: make([]uint64, n), trouble: newTrouble(n)}
 	now := p.clock.now()
 	for i := range p.mem.flows {
 		for j := range p.mem.flows[i].Word {
@@ -134,6 +136,7 @@ func (p *pass) scan() found {
 			if int(id) < n {
 				f.refs[id] = true
 				f.live[id] += counted(state)
+				f.trouble.note(id, state, p.clock.age(word, now))
 			}
 		}
 	}

@@ -54,6 +54,16 @@ type FlowUse struct {
 	// Source addresses and ports of snat, all and those in use.
 	SNATSlots uint64 `json:"snat_slots,omitempty"`
 	SNATUsed  uint64 `json:"snat_used,omitempty"`
+
+	Troubled []Troubled `json:"-"`
+}
+
+// Troubled is a backend of which recent flows say that it may not be well.
+type Troubled struct {
+	VIP        VIP
+	Endpoint   netip.AddrPort
+	Unanswered uint64 // SYNs that no ACK followed
+	Reset      uint64 // flows that the backend reset
 }
 
 // Flow is one entry of the flow table. The table holds a fingerprint and not

@@ -25,6 +25,7 @@ type DataPlane struct {
 	sweeps     int
 	counters   lb.Counters
 	read       []lb.VIP
+	troubled   []lb.Troubled
 	flows      map[lb.FlowKey]lb.Flow
 	streams    map[*stream]struct{}
 	samples    []uint32
@@ -131,11 +132,18 @@ func (d *DataPlane) Sweep() (lb.FlowUse, error) {
 	defer d.mu.Unlock()
 	defer d.wake()
 	d.sweeps++
-	use := lb.FlowUse{Slots: 1 << 20, ByState: map[string]uint64{}}
+	use := lb.FlowUse{Slots: 1 << 20, ByState: map[string]uint64{}, Troubled: d.troubled}
 	for _, f := range d.flows {
 		use.ByState[f.State]++
 	}
 	return use, d.sweepErr
+}
+
+// SetTroubled says what Sweep finds troubled.
+func (d *DataPlane) SetTroubled(all ...lb.Troubled) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.troubled = all
 }
 
 // FailSweep makes each Sweep fail until it is called with nil.
