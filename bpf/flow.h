@@ -54,7 +54,9 @@ static __always_inline __u32 exceeds(__u32 a, __u32 b)
 	__u32 difference = b - a;
 
 	opaque(difference);
-	return difference >> 31;
+	difference >>= 31;
+	opaque(difference);
+	return difference;
 }
 
 /* In units of the clock. A word that another CPU stamped after we read the
