@@ -113,10 +113,7 @@ func (e *entry) use(now int64, client *directives) (use, string) {
 	if e == nil {
 		return ask, "uri-miss"
 	}
-	left := e.left(now)
-	unwanted := client.noCache ||
-		client.maxAge != absent && e.age(now) > client.maxAge*int64(time.Second) ||
-		client.minFresh != absent && left < client.minFresh*int64(time.Second)
+	left, unwanted := e.left(now), e.unwanted(now, client)
 	switch {
 	case e.noCache || e.invalid.Load():
 		return ask, "stale"
@@ -132,6 +129,13 @@ func (e *entry) use(now int64, client *directives) (use, string) {
 		return whileAsking, ""
 	}
 	return ask, "stale"
+}
+
+// unwanted reports that the client wants something newer.
+func (e *entry) unwanted(now int64, client *directives) bool {
+	return client.noCache ||
+		client.maxAge != absent && e.age(now) > client.maxAge*int64(time.Second) ||
+		client.minFresh != absent && e.left(now) < client.minFresh*int64(time.Second)
 }
 
 // helps reports whether a stale entry may be given because the origin fails

@@ -48,20 +48,10 @@ type judged struct {
 func (p *Policy) judge(r *exchange.Response, authorized bool, asked, responded time.Time) (judged, bool) {
 	d, targeted := p.directives(&r.Header)
 	j := judged{withheld: d.withheld}
-	if r.Tunnel != nil || r.Status < 200 || r.Status == http.StatusPartialContent || r.Status == http.StatusNotModified {
-		return j, false
-	}
-	known := slices.Contains(understood, r.Status)
-	if d.mustUnderstand && !known || d.noStore && !(d.mustUnderstand && known) || d.private {
-		return j, false
-	}
-	if authorized && !(p.Authorization && (d.public || d.mustRevalidate || d.sMaxAge != absent)) {
+	if forbidden(r, &d) || variesOnAll(&r.Header) || authorized && !p.sharesAuthorized(&d) {
 		return j, false
 	}
 	if r.Header.Has(exchange.SetCookie) && !p.SetCookie && !names(d.withheld, "Set-Cookie") {
-		return j, false
-	}
-	if variesOnAll(&r.Header) {
 		return j, false
 	}
 	lifetime, ok := p.lifetime(r, &d, targeted, responded)
@@ -70,6 +60,24 @@ func (p *Policy) judge(r *exchange.Response, authorized bool, asked, responded t
 	}
 	j.lease = p.lease(&r.Header, &d, lifetime, asked, responded)
 	return j, j.useful(r)
+}
+
+// forbidden reports that an answer must not be stored, whatever is asked for.
+func forbidden(r *exchange.Response, d *directives) bool {
+	if r.Tunnel != nil || r.Status < 200 || r.Status == http.StatusPartialContent || r.Status == http.StatusNotModified {
+		return true
+	}
+	known := slices.Contains(understood, r.Status)
+	if d.mustUnderstand {
+		return !known || d.private // and no-store is for those that do not understand
+	}
+	return d.noStore || d.private
+}
+
+// sharesAuthorized reports whether the answer to a request with Authorization
+// may be stored (RFC 9111, 3.5).
+func (p *Policy) sharesAuthorized(d *directives) bool {
+	return p.Authorization && (d.public || d.mustRevalidate || d.sMaxAge != absent)
 }
 
 // useful reports whether an answer could ever be used again.
