@@ -116,6 +116,9 @@ func (o Options) load() (lb.Config, error) {
 	if o.Socket != "" {
 		c.Socket = o.Socket
 	}
+	if err == nil {
+		collectFor(c.HTTP)
+	}
 	return c, err
 }
 
