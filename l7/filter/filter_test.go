@@ -399,3 +399,28 @@ func TestChain(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// FuzzSource holds that nobody but a trusted proxy's word makes a source, and
+// that the fields that are passed on can be sent.
+func FuzzSource(f *testing.F) {
+	f.Add("1.1.1.1, 10.0.0.2", `for="[2001:db8::1]:80";proto=https, for=unknown`)
+	f.Add(",,", `for="a,b";;`)
+	trusted := addrset.New([]netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")})
+	f.Fuzz(func(t *testing.T, xff, forwarded string) {
+		x := request()
+		x.Request.Header.Add("Forwarded", []byte(forwarded))
+		if xff != "" {
+			x.Request.Header.Add("X-Forwarded-For", []byte(xff))
+		}
+		served(Source(trusted), x, nil)
+		if !x.Source.IsValid() || !strings.Contains(xff+forwarded+"10.0.0.1", x.Source.String()) && !x.Source.Is6() && !strings.Contains(xff+forwarded, ":") {
+			t.Errorf("%q, %q: source %s", xff, forwarded, x.Source)
+		}
+		x.Trusted = false
+		served(Forwarded(lb.ForwardedBoth), x, func(x *exchange.Exchange) {
+			if got := string(x.Request.Header.Get(exchange.XForwardedFor)); got != "10.0.0.1" {
+				t.Errorf("X-Forwarded-For %q", got)
+			}
+		})
+	})
+}

@@ -167,6 +167,9 @@ func NextParameter(query []byte, name string) (value, rest []byte, found bool) {
 		} else {
 			query = nil
 		}
+		if len(pair) == 0 {
+			continue
+		}
 		key, value := pair, pair[len(pair):]
 		if i := bytes.IndexByte(pair, '='); i >= 0 {
 			key, value = pair[:i], pair[i+1:]

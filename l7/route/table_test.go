@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -314,4 +315,32 @@ func TestNoAllocations(t *testing.T) {
 	if n > 0.5 {
 		t.Errorf("%v allocations", n)
 	}
+}
+
+// FuzzConditions holds the parsers of queries and cookies to net/http's.
+func FuzzConditions(f *testing.F) {
+	f.Add("a=1&b=2&a=%33", "a=1; b=\"2\";c")
+	f.Add("&&=&a&%zz=1", "; =; a=;a==b")
+	f.Fuzz(func(t *testing.T, query, cookies string) {
+		want, _ := url.ParseQuery(query) // what it could read, too
+		for name, values := range want {
+			if strings.Contains(query, ";") {
+				break // net/url leaves such parameters out
+			}
+			v, _, found := NextParameter([]byte(query), name)
+			if !found || string(v) != values[0] {
+				t.Errorf("%q: %q is %q, %v, want %q", query, name, v, found, values[0])
+			}
+		}
+		for rest := []byte(cookies); ; {
+			v, behind, found := NextCookie(rest, "a")
+			if !found {
+				break
+			}
+			if !strings.Contains(cookies, string(v)) || len(behind) >= len(rest) {
+				t.Errorf("%q: %q, then %q", cookies, v, behind)
+			}
+			rest = behind
+		}
+	})
 }

@@ -41,12 +41,14 @@ var (
 	descConnections = prometheus.NewDesc("weir_http_connections", "Open connections of clients, over TCP.", []string{"listener"}, nil)
 	descLogDropped  = prometheus.NewDesc("weir_http_log_dropped_total", "Lines of access logs for which there was no room.", []string{"file"}, nil)
 	descLogFailed   = prometheus.NewDesc("weir_http_log_failed_total", "Lines of access logs that could not be written.", []string{"file"}, nil)
+	descCache       = prometheus.NewDesc("weir_http_cache_requests_total", "Requests that a cache was asked for.", []string{"cache", "result"}, nil)
+	descCacheBytes  = prometheus.NewDesc("weir_http_cache_memory_bytes", "Memory that a cache uses.", []string{"cache"}, nil)
 	descTraces      = prometheus.NewDesc("weir_http_spans_dropped_total", "Spans that were not exported.", nil, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (c collector) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descRefused, descUnserved, descConnections, descLogDropped, descLogFailed, descTraces} {
+	for _, d := range []*prometheus.Desc{descRefused, descUnserved, descConnections, descLogDropped, descLogFailed, descCache, descCacheBytes, descTraces} {
 		out <- d
 	}
 }
@@ -78,6 +80,12 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	for file, p := range t.parts.sinks {
 		counter(descLogDropped, p.it.Dropped(), file)
 		counter(descLogFailed, p.it.Failed(), file)
+	}
+	for name, p := range t.parts.caches {
+		s := p.it.Stats()
+		counter(descCache, uint64(s.Hits), name, "hit")
+		counter(descCache, uint64(s.Misses), name, "miss")
+		out <- prometheus.MustNewConstMetric(descCacheBytes, prometheus.GaugeValue, float64(s.Memory), name)
 	}
 	for _, p := range t.parts.tracers {
 		counter(descTraces, p.it.Dropped())
