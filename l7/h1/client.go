@@ -93,7 +93,7 @@ func (c *Client) Do(x *exchange.Exchange) *Failure {
 	c.keep, c.up = false, nil
 	head, err := appendRequest(c.b.out[:0], &x.Request)
 	if err != nil {
-		return &Failure{Err: err}
+		return &Failure{Err: err, Client: true}
 	}
 	c.b.out = head[:0]
 	now := time.Now()

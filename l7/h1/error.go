@@ -1,6 +1,7 @@
 package h1
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -47,7 +48,7 @@ type Failure struct {
 	Sent     bool // part of the request went out, so the backend may act on it
 	Taken    bool // part of the request's body was read
 	Answered bool // part of an answer came
-	Client   bool // the client is to blame: its body did not come, or it has gone
+	Client   bool // the client is to blame: its body did not come, it has gone, or what it asks cannot be sent
 }
 
 func (f *Failure) Error() string { return f.Err.Error() }
@@ -56,7 +57,9 @@ func (f *Failure) Error() string { return f.Err.Error() }
 func (f *Failure) Unwrap() error { return f.Err }
 
 // Timeout reports whether the backend took too long.
-func (f *Failure) Timeout() bool { return errors.Is(f.Err, os.ErrDeadlineExceeded) }
+func (f *Failure) Timeout() bool {
+	return errors.Is(f.Err, os.ErrDeadlineExceeded) || errors.Is(f.Err, context.DeadlineExceeded)
+}
 
 // Gone reports whether the client has not waited.
 func (f *Failure) Gone() bool { return errors.Is(f.Err, errGone) }

@@ -135,8 +135,8 @@ func (ss *session) received(n int) {
 // Requests that follow each other faster than briefly are answered where they
 // are read. The next is waited for so for no longer than aWhile.
 const (
-	briefly = 20 * time.Millisecond
-	aWhile  = 250 * time.Millisecond
+	briefly = 50 * time.Millisecond
+	aWhile  = 500 * time.Millisecond
 )
 
 // serveHere answers a request of which n bytes were read, if it is all there,

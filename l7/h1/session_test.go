@@ -112,12 +112,13 @@ func TestQuickRequests(t *testing.T) {
 			c.wantAnswer("GET /a ")
 		}},
 		{"pause", func(c *client) {
-			time.Sleep(400 * time.Millisecond) // more than quick requests wait
+			time.Sleep(700 * time.Millisecond) // more than quick requests wait
 			c.say(getA)
 			c.wantAnswer("GET /a ")
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			conn := connect(t, addr)
 			quick := func() {
 				for range 5 {

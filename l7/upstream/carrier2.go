@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"net/netip"
 	"net/textproto"
 	"net/url"
 	"strings"
@@ -95,10 +96,10 @@ func (c *carrier2) serve(x *exchange.Exchange, e *endpoint) (func(), *h1.Failure
 		cancel(context.Canceled)
 		e.end()
 	}
-	request, body, err := request2(ctx, x, c.pool.o.TLS != nil)
+	request, body, err := request2(ctx, x, c.pool.o.TLS != nil, e.Addr)
 	if err != nil {
 		release()
-		return nil, &h1.Failure{Err: err}
+		return nil, &h1.Failure{Err: err, Client: true}
 	}
 	var late *time.Timer
 	within := c.pool.o.Client.Answer
@@ -179,7 +180,7 @@ func failure2(ctx context.Context, err error, body *body2) *h1.Failure {
 }
 
 // request2 makes the standard library's request.
-func request2(ctx context.Context, x *exchange.Exchange, secure bool) (*http.Request, *body2, error) {
+func request2(ctx context.Context, x *exchange.Exchange, secure bool, addr netip.AddrPort) (*http.Request, *body2, error) {
 	r := &x.Request
 	path, err := url.PathUnescape(string(r.Path))
 	if err != nil {
@@ -188,6 +189,9 @@ func request2(ctx context.Context, x *exchange.Exchange, secure bool) (*http.Req
 	u := &url.URL{Scheme: "http", Host: string(r.Authority), Path: path, RawPath: string(r.Path), RawQuery: string(r.Query)}
 	if secure {
 		u.Scheme = "https"
+	}
+	if u.Host == "" { // a client of HTTP/1.0
+		u.Host = addr.String()
 	}
 	header := http.Header{"User-Agent": {""}} // else the library puts its own
 	for _, f := range r.Header.Fields() {

@@ -318,6 +318,37 @@ func TestShortBodyIsAwaited(t *testing.T) {
 	}
 }
 
+// TestH2Failures: what clients do is no fault of a backend, lateness is.
+func TestH2Failures(t *testing.T) {
+	backend := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/late" {
+			<-r.Context().Done()
+		}
+	}))
+	backend.Config.Protocols = new(http.Protocols)
+	backend.Config.Protocols.SetUnencryptedHTTP2(true)
+	backend.Start()
+	t.Cleanup(backend.Close)
+	good := backend.Listener.Addr().String()
+	o := upstream.Options{Name: "p", Protocol: lb.UpstreamH2C, Retries: lb.Retries{Within: 50 * time.Millisecond}}
+	for _, c := range []struct{ name, backend, request, want string }{
+		{"no host", good, "GET / HTTP/1.0\r\n\r\n", "HTTP/1.1 200 "},
+		{"late", good, "GET /late HTTP/1.0\r\n\r\n", "HTTP/1.1 504 "},
+		{"bad escape", good, "GET /%zz HTTP/1.0\r\n\r\n", "HTTP/1.1 400 "},
+		{"refused", closed(t), "GET / HTTP/1.0\r\n\r\n", "HTTP/1.1 502 "},
+	} {
+		conn, err := net.Dial("tcp", front(t, pool(t, o, c.backend)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.WriteString(conn, c.request)
+		if got, err := io.ReadAll(conn); err != nil || !strings.HasPrefix(string(got), c.want) {
+			t.Errorf("%s: %q, %v", c.name, got, err)
+		}
+		_ = conn.Close()
+	}
+}
+
 // TestClientGoneOverH2: a stream to a backend ends when its client, of
 // HTTP/1.1, has left.
 func TestClientGoneOverH2(t *testing.T) {
