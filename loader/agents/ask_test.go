@@ -49,9 +49,9 @@ func TestAskByName(t *testing.T) {
 // One connection serves one question after the other.
 func TestConnectionIsKept(t *testing.T) {
 	ca := newAuthority(t)
-	clients := map[string]bool{}
+	clients := make(chan string, 5)
 	a := ca.agent(ca.serveTLS(forLoopback(), func(w http.ResponseWriter, r *http.Request) {
-		clients[r.RemoteAddr] = true
+		clients <- r.RemoteAddr
 		_, _ = w.Write(encode(t, goodReport(1)))
 	}))
 	asker, err := open(loopback(a))
@@ -59,13 +59,45 @@ func TestConnectionIsKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer asker.close()
+	first := ""
 	for range 5 {
 		if _, err := asker.ask(t.Context()); err != nil {
 			t.Fatal(err)
 		}
+		if c := <-clients; first != "" && c != first {
+			t.Errorf("asked by %s and %s", first, c)
+		} else {
+			first = c
+		}
 	}
-	if len(clients) != 1 {
-		t.Errorf("%d connections", len(clients))
+}
+
+// After a connection was lost, the next goes on with its session, and is held to
+// the same identity.
+func TestSessionIsResumed(t *testing.T) {
+	ca := newAuthority(t)
+	resumed := make(chan bool, 3)
+	a := ca.agent(ca.serveTLS(forLoopback(), func(w http.ResponseWriter, r *http.Request) {
+		resumed <- r.TLS.DidResume
+		w.Header().Set("Connection", "close")
+		_, _ = w.Write(encode(t, goodReport(1)))
+	}))
+	asker, err := open(loopback(a))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer asker.close()
+	for i := range 3 {
+		if _, err := asker.ask(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := <-resumed; got != (i > 0) {
+			t.Errorf("answer %d: resumed is %v", i, got)
+		}
+	}
+	asker.(*https).identity = "127.0.0.2"
+	if _, err := asker.ask(t.Context()); reasonOf(err) != ReasonIdentity {
+		t.Errorf("a resumed session of another: %v", err)
 	}
 }
 

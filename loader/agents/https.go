@@ -42,6 +42,9 @@ func newHTTPS(s source) (*https, error) {
 		TLSClientConfig: &tls.Config{
 			MinVersion: tls.VersionTLS13, RootCAs: pool, Certificates: []tls.Certificate{own},
 			ServerName: h.identity, VerifyConnection: h.verify,
+			// A late answer costs its connection. With thousands of agents and
+			// little time, whole handshakes would then leave less of it.
+			ClientSessionCache: tls.NewLRUClientSessionCache(1),
 		},
 		MaxConnsPerHost: 1, MaxResponseHeaderBytes: maxHeader, IdleConnTimeout: idleTime,
 		DisableCompression: true, // what is small unpacked is not read large

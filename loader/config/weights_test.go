@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"go.yaml.in/yaml/v3"
+
 	"weir/loader/lb"
 	"weir/loader/table"
 )
@@ -127,4 +129,31 @@ func TestMovingSchedulesNeedRoom(t *testing.T) {
 	if n := tableEntries(pool); n != table.MaxSchedule {
 		t.Errorf("%d entries", n)
 	}
+}
+
+// Whatever a line of a server says, it is taken whole or refused.
+func FuzzServer(f *testing.F) {
+	for _, s := range []string{"10.0.0.1:80 weight=3 max_cpu=80%", "[2001:db8::1]:80 max_iops=1e3", "10.0.0.1 =", "x y=z", "10.0.0.1 max_load=NaN", "10.0.0.1 max_cpu=-0%"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, line string) {
+		b := backend{Server: line}
+		if err := b.expand(); err != nil || b.Address == "" {
+			return
+		}
+		r := newReport("f")
+		r.root = &yaml.Node{Kind: yaml.MappingNode}
+		got := readBackend(r, top, b, false)
+		if r.err() != nil {
+			return
+		}
+		if !got.Addr.IsValid() || got.Weight > lb.MaxWeight {
+			t.Errorf("%q gives %+v", line, got)
+		}
+		for _, l := range got.Limits {
+			if err := l.Check(); err != nil {
+				t.Errorf("%q: %v", line, err)
+			}
+		}
+	})
 }

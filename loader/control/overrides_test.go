@@ -1,6 +1,7 @@
 package control
 
 import (
+	"encoding/json"
 	"io"
 	"maps"
 	"net/netip"
@@ -96,4 +97,32 @@ func TestOverridesFileIsReplaced(t *testing.T) {
 	if err != nil || strings.Contains(string(b), "drain") {
 		t.Errorf("the old file was written to: %s, %v", b, err)
 	}
+}
+
+// What is read from a file is what is saved again.
+func FuzzOverrides(f *testing.F) {
+	for _, s := range []string{
+		`{"version":1,"overrides":[{"pool":"web","backend":"10.0.0.1:80","weight":1,"until":"2026-01-02T03:04:05Z","reason":"why"}]}`,
+		`{"version":1,"overrides":[{"pool":"web","backend":"[2001:db8::1]:0","drain":true}]}`,
+		`{"version":1,"overrides":[{"pool":"web","backend":"10.0.0.1:80","weight":1,"reason":"a\nb"}]}`,
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		o, err := parseOverrides(b)
+		if err != nil {
+			return
+		}
+		text, err := json.Marshal(o.document())
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := parseOverrides(text)
+		same := func(a, b weight.Override) bool {
+			return a.Drain == b.Drain && a.Weight == b.Weight && a.Reason == b.Reason && a.Until.Equal(b.Until)
+		}
+		if err != nil || !maps.EqualFunc(o, again, same) {
+			t.Errorf("%v saved and read is %v, %v", o, again, err)
+		}
+	})
 }
