@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -638,4 +639,39 @@ func TestUseAfterClose(t *testing.T) {
 	if *asked != 1 {
 		t.Errorf("asked %d times", *asked)
 	}
+}
+
+// TestFetchIsOfTheClient holds what the origin is asked for to what the client
+// is, and the time of the client to the client.
+func TestFetchIsOfTheClient(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, Options{}, Policy{})
+		body := newSlow()
+		r.origin = func(x *exchange.Exchange) {
+			if x.Source != netip.MustParseAddr("192.0.2.1") || !x.Trusted || x.Answer != time.Second || string(x.ID) != "id" ||
+				x.Deadline.Sub(x.Began) != time.Minute || x.Client == nil || x.Route != "route" {
+				t.Errorf("the origin is asked by %+v", x)
+			}
+			addFields(&x.Response.Header, []string{"Cache-Control: " + string(x.Request.Query)})
+			x.Response.Status, x.Response.Length, x.Response.Body = 200, exchange.Unknown, body
+			x.Backend, x.Pool, x.Attempts = netip.MustParseAddrPort("192.0.2.2:80"), "pool", 2
+		}
+		for _, control := range []string{"max-age=600", "no-store"} {
+			x := request(t, "GET /?"+control)
+			x.Client, x.Source, x.Trusted, x.Answer, x.ID = &exchange.Client{}, netip.MustParseAddr("192.0.2.1"), true, time.Second, []byte("id")
+			x.Deadline, x.Route = x.Began.Add(time.Minute), "route"
+			r.handler.Serve(x)
+			if x.Backend.Port() != 80 || x.Pool != "pool" || x.Attempts != 2 {
+				t.Errorf("%s: the log has %v, %q, %d", control, x.Backend, x.Pool, x.Attempts)
+			}
+			x.End()
+		}
+		time.Sleep(2 * time.Minute) // long after the client's time
+		body.pieces <- "late"
+		close(body.pieces)
+		synctest.Wait()
+		if got := r.ask("GET /?max-age=600"); got != "late" {
+			t.Errorf("got %q", got)
+		}
+	})
 }

@@ -29,7 +29,10 @@ func newFetch(x *exchange.Exchange, inform bool) *fetch {
 		limit = time.Until(deadline)
 	}
 	q := &x.Request
-	own := &exchange.Exchange{Client: x.Client, Began: x.Began, Route: x.Route, ID: bytes.Clone(x.ID)}
+	own := &exchange.Exchange{
+		Client: x.Client, Began: x.Began, Route: x.Route, ID: bytes.Clone(x.ID), Source: x.Source, Trusted: x.Trusted,
+		Deadline: x.Deadline, Answer: x.Answer, TunnelIdle: x.TunnelIdle,
+	}
 	own.Request = exchange.Request{
 		Protocol: q.Protocol, Method: []byte(http.MethodGet), Target: bytes.Clone(q.Target),
 		Authority: bytes.Clone(q.Authority), Path: bytes.Clone(q.Path), Query: bytes.Clone(q.Query),
@@ -87,6 +90,8 @@ func (f *fetch) validatesNot() {
 // fetch's fate the client's.
 func (f *fetch) give(x *exchange.Exchange) {
 	f.timeout.Stop()
+	f.x.Deadline = x.Deadline
+	f.x.SetGone(x.Asker())
 	stop := context.AfterFunc(x.Context(), f.cancel)
 	f.tell(x)
 	x.Response = f.x.Response
@@ -119,7 +124,8 @@ func (h *handler) run(fl *flight, key string, f *fetch, a *asked) outcome {
 		sent = time.Now()
 		h.next.Serve(f.x)
 	}
-	f.timeout.Stop() // a body takes as long as it takes
+	f.timeout.Stop() // a body that others may read too takes as long as it takes
+	f.x.Deadline = time.Time{}
 	r := &f.x.Response
 	if failed(r.Status) && a.entry.helps(time.Now().UnixNano(), &a.client) {
 		out := outcome{entry: a.entry, n: note{fwd: a.why, fwdStatus: r.Status, detail: "stale-if-error"}}

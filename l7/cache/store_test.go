@@ -162,7 +162,7 @@ func TestBudget(t *testing.T) {
 	}
 	random := rand.New(rand.NewPCG(1, 2)) // the same each time
 	total, most := int64(0), int64(0)
-	for i := 0; total < 10*budget; i++ {
+	for i := 0; total < 4*budget; i++ {
 		size := 1 + random.IntN(200)
 		if i%20 == 0 {
 			size = random.IntN(len(zeros))
