@@ -17,6 +17,7 @@ build: ## bin/weir, a static binary
 
 demo: build ## real traffic through a balancer, in namespaces of its own
 	bin/weir demo
+	bin/weir demo --l7
 
 test: deps-test ## every test; those in namespaces share the two CPUs, so one package at a time
 	$(GO) vet ./...
