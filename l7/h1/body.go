@@ -94,7 +94,7 @@ func (b *body) readChunked(p []byte) (int, error) {
 		if b.err != nil {
 			return 0, b.err
 		}
-		if err := b.rd.fill(b.rd.bodyUntil()); err != nil {
+		if err := b.rd.fillBody(); err != nil {
 			return 0, cutOff(err)
 		}
 	}

@@ -30,7 +30,8 @@ type reader struct {
 	x       *exchange.Exchange // whose client is asked whether it waits still; nil: nobody waits
 	timeout time.Duration      // for a read of a body to bring anything
 	rate    int                // bytes per second of a body, after timeout; 0: any
-	began   time.Time          // when the body did, if there is a rate
+	asked   time.Time          // when the read under way began
+	waited  time.Duration      // for the body so far
 	got     int64              // bytes of it
 }
 
@@ -40,7 +41,7 @@ const askEvery = 2 * time.Second
 
 func (rd *reader) start(buf []byte, n int) {
 	rd.buf, rd.base, rd.r, rd.w = buf, 0, 0, n
-	rd.began, rd.got = time.Time{}, 0
+	rd.waited, rd.got = 0, 0
 }
 
 func (rd *reader) pending() []byte { return rd.buf[rd.r:rd.w] }
@@ -65,6 +66,14 @@ func (rd *reader) fill(until time.Time) error {
 	if n > 0 {
 		return nil
 	}
+	return err
+}
+
+// fillBody is fill for the next piece of a body.
+func (rd *reader) fillBody() error {
+	before := rd.w - rd.r
+	err := rd.fill(rd.bodyUntil())
+	rd.piece(rd.w - rd.r - before)
 	return err
 }
 
@@ -101,15 +110,22 @@ func (rd *reader) bodyUntil() time.Time {
 		until = rd.x.Deadline
 	}
 	if rd.rate > 0 {
-		if rd.began.IsZero() {
-			rd.began = now
-		}
-		due := rd.began.Add(rd.timeout + time.Duration(rd.got)*time.Second/time.Duration(rd.rate))
-		if due.Before(until) {
-			until = due
+		due := rd.timeout + time.Duration(rd.got/int64(rd.rate))*time.Second - rd.waited
+		if due < rd.timeout {
+			until = now.Add(due)
 		}
 	}
+	rd.asked = now
 	return until
+}
+
+// piece notes that n bytes of a body came. What counts is the time that the
+// sender took, and not that which whoever reads has let it wait.
+func (rd *reader) piece(n int) {
+	rd.got += int64(n)
+	if rd.rate > 0 {
+		rd.waited += time.Since(rd.asked)
+	}
 }
 
 func (rd *reader) makeRoom() {
@@ -133,16 +149,15 @@ func (rd *reader) read(p []byte) (n int, err error) {
 	if rd.r == rd.w {
 		if len(p) >= smallBuffer {
 			n, err = rd.receive(p, rd.bodyUntil())
-			rd.got += int64(n)
+			rd.piece(n)
 			return n, err
 		}
-		if err := rd.fill(rd.bodyUntil()); err != nil {
+		if err := rd.fillBody(); err != nil {
 			return 0, err
 		}
 	}
 	n = copy(p, rd.pending())
 	rd.r += n
-	rd.got += int64(n)
 	return n, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -250,6 +251,21 @@ func TestSlowClients(t *testing.T) {
 		if status, _ := c.answer(); status != 400 {
 			t.Errorf("got %d", status)
 		}
+	})
+	t.Run("slow handler", func(t *testing.T) { // which is not the client's fault
+		_, addr := serve(t, h1.Options{Body: soon, BodyRate: 1 << 20, Handler: exchange.HandlerFunc(func(x *exchange.Exchange) {
+			n := int64(0)
+			for err := error(nil); err == nil; time.Sleep(soon) {
+				var more int64
+				more, err = io.CopyN(io.Discard, struct{ io.Reader }{x.Request.Body}, 40_000)
+				n += more
+			}
+			x.Response.Status = 200
+			x.Response.SetBytes([]byte(strconv.FormatInt(n, 10)))
+		})})
+		c := connect(t, addr)
+		c.say("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\n" + strings.Repeat("a", 200_000))
+		c.wantAnswer("200000")
 	})
 	t.Run("reader", func(t *testing.T) {
 		c := connect(t, addr)

@@ -185,7 +185,7 @@ func (c *Conn) tryAsk(fd uintptr) bool {
 	return false
 }
 
-// Write implements net.Conn. Each 256 KiB have the time of WriteWithin.
+// Write implements net.Conn. Each 64 KiB have the time of WriteWithin.
 // What a peer has not taken in time is dropped.
 func (c *Conn) Write(p []byte) (written int, err error) {
 	for len(p)-written > spliceStep && err == nil {
