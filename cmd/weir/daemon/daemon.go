@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net"
 	"net/netip"
 	"os"
 	"strconv"
@@ -78,6 +79,18 @@ func (o Options) run(ctx context.Context) error {
 		return err
 	}
 	defer o.removePID()
+	parts := o.assemble(cfg, overrides, kernel, listener)
+	o.Log.Info("starting", "version", o.Version, "config", o.ConfigFile, "socket", cfg.Socket)
+	err = together(ctx, parts...)
+	if err == nil {
+		o.Log.Info("stopped; the data plane keeps forwarding, `weir unload` removes it")
+	}
+	return err
+}
+
+// assemble makes what runs while the daemon does. The parts know each other by
+// the controller, which needs some of them first.
+func (o Options) assemble(cfg lb.Config, overrides control.Overrides, kernel *Kernel, listener net.Listener) []func(context.Context) error {
 	var controller *control.Controller
 	byVIP := byvip.New(byvip.Options{
 		Hop:    func(a netip.Addr) lb.NextHop { return controller.Hop(a) },
@@ -94,8 +107,7 @@ func (o Options) run(ctx context.Context) error {
 		Control: controller, DataPlane: kernel.Data, HTTP: shownTier{http, pools},
 		Version: o.Version, ConfigFile: o.ConfigFile, Log: o.Log,
 	})
-	o.Log.Info("starting", "version", o.Version, "config", o.ConfigFile, "socket", cfg.Socket)
-	err = together(ctx,
+	return []func(context.Context) error{
 		kernel.Run,
 		byVIP.Run,
 		checks.Run,
@@ -104,11 +116,7 @@ func (o Options) run(ctx context.Context) error {
 		http.Run,
 		func(ctx context.Context) error { return server.Serve(ctx, listener) },
 		func(ctx context.Context) error { return o.followSignals(ctx, controller, http) },
-	)
-	if err == nil {
-		o.Log.Info("stopped; the data plane keeps forwarding, `weir unload` removes it")
 	}
-	return err
 }
 
 func (o Options) load() (lb.Config, error) {
