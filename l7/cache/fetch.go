@@ -176,9 +176,7 @@ func (h *handler) received(fl *flight, key string, f *fetch, a *asked, sent time
 	n := note{fwd: a.why}
 	e, ok := h.storable(f.x, r, a, sent)
 	if !ok {
-		if !failed(r.Status) {
-			h.cache.store.passUntil(a.url, time.Now().Add(h.policy.Pass).UnixNano())
-		}
+		h.unshared(a, r.Status)
 		return outcome{n: n}
 	}
 	n.stored = true
@@ -197,6 +195,16 @@ func (h *handler) received(fl *flight, key string, f *fetch, a *asked, sent time
 	}
 	out.fill.behind = h.cache.spawn
 	return out
+}
+
+// unshared notes that requests need not wait for each other. The note is
+// renewed when half of its time is over, as this may be asked for often.
+func (h *handler) unshared(a *asked, status int) {
+	until := time.Now().Add(h.policy.Pass).UnixNano()
+	if failed(status) || a.stored != nil && until-a.stored.pass < int64(h.policy.Pass)/2 {
+		return
+	}
+	h.cache.store.passUntil(a.url, until)
 }
 
 // land ends a flight, with the whole body or with nil.

@@ -143,9 +143,7 @@ func (h *handler) keep(x *exchange.Exchange, a *asked, sent time.Time, purges ui
 	r := &x.Response
 	e, ok := h.storable(x, r, a, sent)
 	if !ok {
-		if !failed(r.Status) {
-			h.cache.store.passUntil(a.url, time.Now().Add(h.policy.Pass).UnixNano())
-		}
+		h.unshared(a, r.Status)
 		return false
 	}
 	if r.Body == nil || r.Length == 0 {
