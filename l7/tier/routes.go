@@ -62,21 +62,27 @@ func (d *draft) chain(r lb.Route, l lb.Listener) (c filter.Chain, err error) {
 		}
 	}
 	if len(r.Split) == 0 {
-		return c, nil // what follows is for backends
+		return c, nil
 	}
+	err = d.towards(&c, r)
+	return c, err
+}
+
+// towards fills in the filters on the way to backends.
+func (d *draft) towards(c *filter.Chain, r lb.Route) (err error) {
 	c.Forwarded, c.Via = filter.Forwarded(r.Forwarded), filter.Via(d.tier.name)
 	if !isZero(r.Rewrite) {
 		if c.Rewrite, err = filter.Rewrite(r.Rewrite, r.Match.Path); err != nil {
-			return c, err
+			return err
 		}
 	}
 	if r.Mirror.Pool == "" {
-		return c, nil
+		return nil
 	}
 	c.Mirror, err = upstream.Mirror(upstream.MirrorOptions{
 		To: d.next.pools[r.Mirror.Pool].it, Percent: r.Mirror.Percent, MaxBytes: r.Mirror.MaxBytes,
 	})
-	return c, err
+	return err
 }
 
 func isZero(r lb.Rewrite) bool {

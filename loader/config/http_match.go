@@ -175,15 +175,7 @@ func readRewrite(f fields, raw rewrite, captures []string) lb.Rewrite {
 		Regexp: or(raw.Regexp, ""), Replacement: or(raw.Replacement, ""),
 		SetQuery: f.headerValues("set_query", raw.SetQuery, captures), RemoveQuery: raw.RemoveQuery,
 	}
-	ways := map[string]bool{"path": raw.Path != nil, "regexp": raw.Regexp != nil, "strip_prefix": raw.StripPrefix != nil || raw.AddPrefix != nil}
-	switch {
-	case ways["path"] && (ways["regexp"] || ways["strip_prefix"]):
-		f.fault("path", "cannot be beside regexp, strip_prefix and add_prefix")
-	case ways["regexp"] && ways["strip_prefix"]:
-		f.fault("regexp", "cannot be beside strip_prefix and add_prefix")
-	case (raw.Regexp == nil) != (raw.Replacement == nil):
-		f.r.field(f.p, "has one of regexp and replacement; they go together")
-	}
+	checkWays(f, raw)
 	if raw.Path != nil && !strings.HasPrefix(*raw.Path, "/") && !strings.HasPrefix(*raw.Path, "{path}") {
 		f.fault("path", "%s does not begin with / or {path}", quote(*raw.Path))
 	}
@@ -201,4 +193,17 @@ func readRewrite(f fields, raw rewrite, captures []string) lb.Rewrite {
 		}
 	}
 	return out
+}
+
+// checkWays refuses more than one way to make a path.
+func checkWays(f fields, raw rewrite) {
+	whole, expression, prefixes := raw.Path != nil, raw.Regexp != nil, raw.StripPrefix != nil || raw.AddPrefix != nil
+	switch {
+	case whole && (expression || prefixes):
+		f.fault("path", "cannot be beside regexp, strip_prefix and add_prefix")
+	case expression && prefixes:
+		f.fault("regexp", "cannot be beside strip_prefix and add_prefix")
+	case expression != (raw.Replacement != nil):
+		f.r.field(f.p, "has one of regexp and replacement; they go together")
+	}
 }

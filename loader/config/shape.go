@@ -50,32 +50,48 @@ func checkValue(r *report, n *yaml.Node, t reflect.Type, p *path) bool {
 
 // fits tells whether a node is of a type, its parts aside.
 func fits(n *yaml.Node, t reflect.Type) bool {
+	isOwn := t == amountType || t == durationType || t == sizeType || t == segmentType
 	switch tag := n.ShortTag(); {
-	case t == amountType:
-		return n.Kind == yaml.ScalarNode && (tag == "!!str" || tag == "!!int" || tag == "!!float")
-	case t == durationType:
-		_, err := time.ParseDuration(n.Value)
-		return n.Kind == yaml.ScalarNode && tag == "!!str" && err == nil
-	case t == sizeType:
-		_, err := size(n.Value).parse()
-		return n.Kind == yaml.ScalarNode && (tag == "!!str" || tag == "!!int") && err == nil
-	case t == segmentType:
-		return n.Kind == yaml.ScalarNode && (tag == "!!int" || tag == "!!str" && n.Value == autoSegment)
-	case t.Kind() == reflect.Bool:
-		return n.Kind == yaml.ScalarNode && (n.Value == "true" || n.Value == "false") && tag == "!!bool"
-	case t.Kind() == reflect.Struct:
+	case !isOwn && t.Kind() == reflect.Struct:
 		return n.Kind == yaml.MappingNode && tag == "!!map"
-	case t.Kind() == reflect.Slice:
+	case !isOwn && t.Kind() == reflect.Slice:
 		return n.Kind == yaml.SequenceNode && tag == "!!seq"
-	case t.Kind() == reflect.Int64:
-		var i int64
-		return n.Kind == yaml.ScalarNode && tag == "!!int" && n.Decode(&i) == nil
-	case t.Kind() == reflect.Uint64:
-		var u uint64
-		return n.Kind == yaml.ScalarNode && tag == "!!int" && n.Decode(&u) == nil
-	default:
-		return n.Kind == yaml.ScalarNode && tag == "!!str"
+	case n.Kind != yaml.ScalarNode:
+		return false
+	case isOwn:
+		return fitsOwn(n, t, tag)
 	}
+	return fitsKind(n, t.Kind(), n.ShortTag())
+}
+
+// fitsOwn is fits for scalars that are written in a way of their own.
+func fitsOwn(n *yaml.Node, t reflect.Type, tag string) bool {
+	switch t {
+	case amountType:
+		return tag == "!!str" || tag == "!!int" || tag == "!!float"
+	case durationType:
+		_, err := time.ParseDuration(n.Value)
+		return tag == "!!str" && err == nil
+	case sizeType:
+		_, err := size(n.Value).parse()
+		return (tag == "!!str" || tag == "!!int") && err == nil
+	}
+	return tag == "!!int" || tag == "!!str" && n.Value == autoSegment // segmentType
+}
+
+// fitsKind is fits for the scalars of YAML.
+func fitsKind(n *yaml.Node, k reflect.Kind, tag string) bool {
+	switch k {
+	case reflect.Bool:
+		return (n.Value == "true" || n.Value == "false") && tag == "!!bool"
+	case reflect.Int64:
+		var i int64
+		return tag == "!!int" && n.Decode(&i) == nil
+	case reflect.Uint64:
+		var u uint64
+		return tag == "!!int" && n.Decode(&u) == nil
+	}
+	return tag == "!!str"
 }
 
 // want names a type.
