@@ -10,6 +10,7 @@ package exchange
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"io"
 	"net/netip"
 	"time"
@@ -177,7 +178,7 @@ func (x *Exchange) Gone() bool {
 	if x.gone != nil {
 		return x.gone()
 	}
-	return x.ctx != nil && x.ctx.Err() == context.Canceled
+	return x.ctx != nil && errors.Is(x.ctx.Err(), context.Canceled)
 }
 
 // SetGone lets Gone ask f, which other goroutines may call too.

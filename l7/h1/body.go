@@ -1,6 +1,7 @@
 package h1
 
 import (
+	"errors"
 	"io"
 	"sync/atomic"
 
@@ -72,14 +73,14 @@ func (b *body) read(p []byte) (n int, err error) {
 		n, err = b.rd.read(p[:min(int64(len(p)), b.left)])
 		if b.left -= int64(n); b.left == 0 {
 			err = io.EOF
-		} else if err == io.EOF {
+		} else if errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
 		}
 	default:
 		n, err = b.rd.read(p)
 	}
 	b.err = err
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		b.failed.Store(true)
 	}
 	b.count.Add(int64(n))
@@ -120,7 +121,7 @@ func (b *body) readChunked(p []byte) (int, error) {
 }
 
 func cutOff(err error) error {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	}
 	return err
@@ -155,7 +156,7 @@ func (b *body) Prompt() bool {
 // Received reports whether all of a body of a known length is there, so that
 // reading it waits for nothing.
 func (b *body) Received() bool {
-	return b.err == io.EOF || b.before == nil && b.how == counted && int64(b.rd.w-b.rd.r) >= b.left
+	return errors.Is(b.err, io.EOF) || b.before == nil && b.how == counted && int64(b.rd.w-b.rd.r) >= b.left
 }
 
 // Trailer implements exchange.Trailered.
@@ -224,4 +225,4 @@ func (b *body) stop() bool {
 }
 
 // whole reports whether all of it was read.
-func (b *body) whole() bool { return b.err == io.EOF }
+func (b *body) whole() bool { return errors.Is(b.err, io.EOF) }

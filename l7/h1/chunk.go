@@ -2,6 +2,7 @@ package h1
 
 import (
 	"bytes"
+	"errors"
 	"math/bits"
 
 	"weir/l7/exchange"
@@ -74,7 +75,7 @@ func (c *chunks) afterData(b []byte) (int, error) {
 
 func (c *chunks) size(b []byte) (int, error) {
 	text, n, err := line(b[:min(len(b), chunkLine)])
-	if err == errIncomplete && len(b) < chunkLine {
+	if errors.Is(err, errIncomplete) && len(b) < chunkLine {
 		return 0, nil
 	}
 	if err != nil {
@@ -119,10 +120,10 @@ func (c *chunks) readTrailer(b []byte) (int, error) {
 	c.trailer.Reset()
 	var m message
 	n, err := parseFields(b[:min(len(b), trailers)], &c.trailer, &m, trailers)
-	if err == errIncomplete && len(b) < trailers {
+	if errors.Is(err, errIncomplete) && len(b) < trailers {
 		return 0, nil
 	}
-	if err == errIncomplete {
+	if errors.Is(err, errIncomplete) {
 		err = refuse("a trailer that is too long")
 	}
 	if err != nil {

@@ -188,7 +188,7 @@ func (c *Client) head(x *exchange.Exchange) (exchange.Protocol, error) {
 			c.rd.took(n)
 			return protocol, nil
 		}
-		if err == errIncomplete {
+		if errors.Is(err, errIncomplete) {
 			err = c.awaitHead()
 		}
 		if err != nil {

@@ -118,7 +118,7 @@ func (s *sender) plain(b exchange.Body, length int64) error {
 				return errLonger
 			}
 		}
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return cutShort(left)
 		}
 		if err != nil {
@@ -187,7 +187,7 @@ func (s *sender) chunked(b exchange.Body) error {
 		if n > 0 {
 			s.chunk(s.buf[from : from+n])
 		}
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return s.lastChunk(b)
 		}
 		if err != nil {

@@ -88,7 +88,7 @@ func (ss *session) next() bool {
 	x := &ss.w.x
 	x.Request.Header.Reset() // serveHere may have begun with it
 	n, err := parseRequest(ss.rd.pending(), &x.Request, &ss.w.m, ss.server.options.Fields)
-	if err == errIncomplete {
+	if errors.Is(err, errIncomplete) {
 		err = badBegin(ss.rd.pending()[0])
 	}
 	if err == nil && n == 0 {

@@ -1,6 +1,7 @@
 package h1
 
 import (
+	"errors"
 	"weir/l7/exchange"
 	"weir/l7/stream"
 )
@@ -34,7 +35,7 @@ func (u *upload) start() {
 			err = errBroken // whether there is an answer shows on the other side
 		}
 		u.done <- err
-		if err != errBroken {
+		if !errors.Is(err, errBroken) {
 			u.out.conn.Interrupt() // half a request gets no answer
 		}
 	}()
@@ -42,7 +43,7 @@ func (u *upload) start() {
 
 // blame is what reading the client's body failed of so far.
 func (u *upload) blame() error {
-	if u.poll(); u.failed != errBroken {
+	if u.poll(); !errors.Is(u.failed, errBroken) {
 		return u.failed
 	}
 	return nil

@@ -141,7 +141,7 @@ func (c *Conn) ReadPrefix(most int, parse func([]byte) (int, error)) error {
 	var failed error
 	err := c.raw.Read(func(fd uintptr) bool {
 		n, _, err := syscall.Recvfrom(int(fd), buf, syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		if err == syscall.EAGAIN {
+		if errors.Is(err, syscall.EAGAIN) {
 			return false
 		}
 		if err != nil || n == 0 {

@@ -4,6 +4,7 @@
 package stream
 
 import (
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -153,7 +154,7 @@ func (c *Conn) Ask(request, p []byte) (sent, n int, err error) {
 		sent = len(request) - len(c.in.ask)
 		rest := c.in.ask
 		c.in.ask = nil
-		if len(rest) == 0 || err != errShort {
+		if len(rest) == 0 || !errors.Is(err, errShort) {
 			return sent, n, err
 		}
 		request = rest

@@ -170,9 +170,9 @@ func failure2(ctx context.Context, err error, body *body2) *h1.Failure {
 	switch {
 	case errors.As(err, &not):
 		f.Sent = false
-	case context.Cause(ctx) == errLate:
+	case errors.Is(context.Cause(ctx), errLate):
 		f.Err = errLate
-	case body != nil && body.err != nil, ctx.Err() != nil && context.Cause(ctx) == context.Canceled:
+	case body != nil && body.err != nil, ctx.Err() != nil && errors.Is(context.Cause(ctx), context.Canceled):
 		f.Client = true
 	}
 	f.Taken = body != nil && body.taken
@@ -252,7 +252,7 @@ type body2 struct {
 func (b *body2) Read(p []byte) (int, error) {
 	b.taken = true
 	n, err := b.Body.Read(p)
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		b.fillTrailer()
 	} else if err != nil {
 		b.err = err
@@ -306,7 +306,7 @@ type answer2 struct {
 // Read implements io.Reader.
 func (a *answer2) Read(p []byte) (int, error) {
 	n, err := a.response.Body.Read(p)
-	if err == io.EOF && a.trailer.Len() == 0 {
+	if errors.Is(err, io.EOF) && a.trailer.Len() == 0 {
 		addAll(&a.trailer, a.response.Trailer)
 	}
 	return n, err
