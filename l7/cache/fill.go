@@ -143,7 +143,7 @@ const windowStep = 64 << 10
 
 // end notes that nothing more comes. The lock is held.
 func (f *fill) end(err error) {
-	whole := f.open && err == io.EOF
+	whole := f.open && errors.Is(err, io.EOF)
 	f.done, f.err, f.open = true, err, whole
 	f.moved.Broadcast()
 	if whole {
@@ -211,7 +211,7 @@ func (r *fillReader) Read(p []byte) (int, error) {
 func (r *fillReader) WriteTo(w io.Writer) (written int64, err error) {
 	for {
 		b, err := r.next(math.MaxInt)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return written, nil
 		}
 		if err != nil {

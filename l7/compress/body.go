@@ -2,6 +2,7 @@ package compress
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"sync"
 
@@ -142,7 +143,7 @@ func (b *body) all(whole []byte) ([]byte, error) {
 			b.finish()
 		}
 	}
-	if b.err != io.EOF {
+	if !errors.Is(b.err, io.EOF) {
 		return nil, b.err
 	}
 	return b.out.Bytes(), nil

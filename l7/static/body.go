@@ -2,6 +2,7 @@ package static
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"sync/atomic"
@@ -92,8 +93,8 @@ func (b *body) sendSome(to, from syscall.RawConn) (n int, err error) {
 	waited := to.Write(func(socket uintptr) bool {
 		for {
 			n, err = unix.Sendfile(int(socket), int(source), &b.offset, int(min(b.rest, chunk)))
-			if err != unix.EINTR {
-				return err != unix.EAGAIN
+			if !errors.Is(err, unix.EINTR) {
+				return !errors.Is(err, unix.EAGAIN)
 			}
 		}
 	})

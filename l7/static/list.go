@@ -3,6 +3,7 @@ package static
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
 	"html"
 	"io"
@@ -29,7 +30,7 @@ func (s *Files) list(x *exchange.Exchange, name string) (bool, error) {
 	}
 	defer func() { _ = dir.Close() }() // only read from
 	entries, err := dir.ReadDir(mostListed)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return false, absent(err)
 	}
 	entries = slices.DeleteFunc(entries, func(e fs.DirEntry) bool { return !s.shows(e) })
