@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"weir/loader/lb"
+	"weir/loader/table"
 )
 
 // The entry that the program picks by hash is the one that the seed, the
@@ -89,4 +90,38 @@ func randomAddr(r *rand.Rand, like netip.Addr) netip.Addr {
 	}
 	a, _ := netip.AddrFromSlice(b)
 	return a
+}
+
+// Random draws two of any pool, however small, and shares by weight.
+func TestRandomDrawsTwo(t *testing.T) {
+	d := openTest(t, Options{Config: testConfig(t)})
+	s := stateOf(t, "192.0.2.1:80/tcp", lb.DSR, lb.Random, "10.0.0.1:80", "10.0.0.2:80")
+	weights := []lb.EffectiveWeight{64, 192}
+	slots, err := table.Random(weights)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Tables[0].Slots = slots
+	if err := d.Apply(s); err != nil {
+		t.Fatal(err)
+	}
+	const flows = 400
+	counts := map[netip.Addr]int{}
+	for i := range uint16(flows) {
+		src, dst := netip.AddrPortFrom(client.Addr(), 10000+i), netip.AddrPortFrom(s.Services[0].Service.VIP.Addr, 80)
+		run(t, d, syn(src, dst))
+		f, found, err := d.FindFlow(lb.FlowKey{Src: src, Dst: dst, Proto: lb.TCP})
+		if err != nil || !found {
+			t.Fatalf("%s: no flow (%v)", src, err)
+		}
+		counts[f.Endpoint.Addr()]++
+	}
+	if n := counts[netip.MustParseAddr("10.0.0.1")]; n < flows/5 || n > flows*3/10 {
+		t.Errorf("a backend with a quarter of the weight has %d of %d flows", n, flows)
+	}
+	probe := lb.Probe{FlowKey: lb.FlowKey{Src: netip.MustParseAddrPort("198.51.100.99:9"), Dst: netip.MustParseAddrPort("192.0.2.1:80"), Proto: lb.TCP}}
+	e, err := d.Explain(probe)
+	if err != nil || len(e.Differing) > 0 || e.Pick == nil || e.Pick.Picker != "least of two" || len(e.Pick.Candidates) != 2 {
+		t.Errorf("explained as %+v, %v", e, err)
+	}
 }
