@@ -147,7 +147,6 @@ func onListener(r lb.Route, name string) bool {
 
 // entry is what a listener's requests meet first.
 func (d *draft) entry(l lb.Listener, h exchange.Handler) exchange.Handler {
-	h = d.answered(h)
 	if l.HTTP3 {
 		h = altSvc(l.Addresses[0].Port(), h)
 	}
@@ -160,14 +159,13 @@ func (d *draft) entry(l lb.Listener, h exchange.Handler) exchange.Handler {
 	return filter.Source(addrset.New(l.Trusted))(h)
 }
 
-// answered counts what pools answer, when it is there.
+// answered counts what a pool answers, when it is there. It is next to the pool
+// and not at the entry: a cache asks with an exchange of its own.
 func (d *draft) answered(next exchange.Handler) exchange.Handler {
 	metrics := d.tier.metrics
 	return exchange.HandlerFunc(func(x *exchange.Exchange) {
 		next.Serve(x)
-		if x.Pool != "" {
-			metrics.Answered(x, time.Now())
-		}
+		metrics.Answered(x, time.Now())
 	})
 }
 

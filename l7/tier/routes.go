@@ -116,7 +116,7 @@ func (d *draft) action(r lb.Route) (exchange.Handler, error) {
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, h)
+		all = append(all, d.answered(h))
 	}
 	if len(all) == 1 {
 		return all[0], nil

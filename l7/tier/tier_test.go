@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/net/http2"
 
 	"weir/l7/tier"
@@ -202,6 +203,34 @@ func TestRoutes(t *testing.T) {
 	if answer.StatusCode != 413 {
 		t.Errorf("a body that is too large: %d", answer.StatusCode)
 	}
+}
+
+// A cache asks pools with exchanges of its own, which count, too.
+func TestPoolMetrics(t *testing.T) {
+	a := server(t, "a")
+	r := start(t, twoPools+web+"{name: all, pool: a}, {name: cached, match: {prefix: /cached}, pool: a, cache: {store: main, ttl: 1m}}]}\n",
+		map[string][]tier.Backend{"a": {up(a)}})
+	r.get(t, "http://example.org/")
+	r.get(t, "http://example.org/cached")
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(r.Collectors()...)
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() != "weir_http_pool_requests_total" {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			if m.GetLabel()[0].GetValue() == "2xx" && m.GetCounter().GetValue() == 2 {
+				return
+			}
+		}
+		t.Errorf("%v", f)
+		return
+	}
+	t.Error("no weir_http_pool_requests_total")
 }
 
 func TestPoolsFollow(t *testing.T) {
