@@ -89,7 +89,7 @@ static __always_inline struct backend *track_hit(struct packet *p, const struct 
 	__u32 id = flow_id(word), state = flow_next(flow_state(word), p->proto, p->tcp_flags);
 	struct backend *b = bpf_map_lookup_elem(&backends, &id);
 
-	if (!b || !b->forward || !track_is_for(p, b) ||
+	if (!b || !b->forward || !track_is_for(p, b) || (b->vip_port && b->vip_port != p->dport) ||
 	    (flow_finished(word) && opens(p->proto, p->tcp_flags)))
 		return 0;
 	if (flow_move(at, slot, word, state))

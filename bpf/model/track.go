@@ -12,7 +12,7 @@ func (m *Model) hit(p *packet) *Backend {
 		return nil
 	}
 	b := m.backend(f.ID)
-	if b == nil || b.service.VIP != p.dst || f.finished() && opens(p.proto, p.flags) {
+	if b == nil || !b.service.has(p.dst, p.dport) || f.finished() && opens(p.proto, p.flags) {
 		return nil
 	}
 	to := f.State.next(p.proto, p.flags)
@@ -20,6 +20,11 @@ func (m *Model) hit(p *packet) *Backend {
 		m.end(b.replyTuple(p.tuple()), b, to)
 	}
 	return b
+}
+
+// has: it is where the service is, by the exact port or by every port.
+func (s *Service) has(a Addr, port uint16) bool {
+	return s.VIP == a && (s.Port == 0 || s.Port == port)
 }
 
 // end ends a flow if it is of that backend.

@@ -84,8 +84,12 @@ func (s *situation) opens() bool { return s.tuple.proto == lb.TCP && !s.ack }
 // hit is track_hit in bpf/track.h: the backend of a flow that is known.
 func (s *situation) hit(word uint64) (uint32, bool) {
 	id := flowID(word)
-	if word == 0 || s.backends[id].Forward == 0 || finished(word) && s.opens() {
+	b := s.backends[id]
+	if word == 0 || b.Forward == 0 || finished(word) && s.opens() {
 		return 0, false
+	}
+	if addrOf(b.Vip.Word) != s.tuple.dst || b.VipPort != 0 && wirePort(b.VipPort) != s.tuple.dport {
+		return 0, false // the reply direction of a flow, or chance
 	}
 	return id, true
 }
