@@ -147,37 +147,55 @@ func (s *Set) follow(ctx context.Context, p *poll) {
 	due := time.Now().Add(rand.N(every)) //nolint:gosec // spreads load
 	timer := time.NewTimer(time.Until(due))
 	defer timer.Stop()
+	failed := 0 // in a row
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-timer.C:
 		}
-		s.ask(ctx, p)
+		if s.ask(ctx, p) {
+			failed = 0
+		} else {
+			failed++
+		}
 		// A missed turn is left out, not made up for.
-		for due = due.Add(every); due.Before(time.Now()); {
+		for due = due.Add(pause(every, failed)); due.Before(time.Now()); {
 			due = due.Add(every)
 		}
 		timer.Reset(time.Until(due))
 	}
 }
 
-func (s *Set) ask(ctx context.Context, p *poll) {
+// patience is how many failures in a row change nothing: after so many
+// intervals an agent counts as silent.
+const patience = 3
+
+// pause is the time until an agent is asked again. Who fails on is asked less
+// and less often, down to an eighth: else thousands that a busy moment
+// disconnected would, with their handshakes, make the next one as busy.
+func pause(every time.Duration, failed int) time.Duration {
+	return every << min(max(failed-patience, 0), 3)
+}
+
+// ask reports whether there was a report.
+func (s *Set) ask(ctx context.Context, p *poll) bool {
 	limited, cancel := context.WithTimeout(ctx, p.source.agent.Timeout)
 	defer cancel()
 	begin := time.Now()
 	r, err := p.asker.ask(limited)
 	if ctx.Err() != nil {
-		return
+		return false
 	}
 	now := time.Now()
 	for _, k := range s.note(p, begin, now, r, err) {
 		select {
 		case s.heard <- Heard{k, now, toLaw(r, now.Sub(begin))}:
 		case <-ctx.Done():
-			return
+			return false
 		}
 	}
+	return err == nil
 }
 
 // note remembers an answer and says whose report it is.
