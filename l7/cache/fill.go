@@ -97,7 +97,7 @@ func (f *fill) advance() {
 	switch whole := f.length >= 0 && int64(len(f.buf)) == f.length; {
 	case whole:
 		f.end(io.EOF) // an end that is known need not be read
-	case err == io.EOF && f.length >= 0:
+	case errors.Is(err, io.EOF) && f.length >= 0:
 		f.end(io.ErrUnexpectedEOF)
 	case err != nil:
 		f.end(err)

@@ -107,10 +107,10 @@ func (s *store) change(url string, f func(*resource) *resource) {
 			old = nil
 		}
 		now := f(old)
-		switch {
-		case now == old:
+		switch now {
+		case old:
 			return nil, otter.CancelOp
-		case now == nil:
+		case nil:
 			return nil, otter.InvalidateOp
 		}
 		s.tag(key, now)

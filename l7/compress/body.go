@@ -84,7 +84,7 @@ func (b *body) advance() {
 		return
 	}
 	switch {
-	case err == io.EOF:
+	case errors.Is(err, io.EOF):
 		b.finish()
 	case err != nil:
 		b.end(err)

@@ -2,6 +2,7 @@ package ranges
 
 import (
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -102,10 +103,10 @@ func (m *byteranges) Read(p []byte) (int, error) {
 		}
 		if m.body != nil {
 			n, err := m.body.Read(p)
-			if err != nil && err != io.EOF {
+			if err != nil && !errors.Is(err, io.EOF) {
 				return n, err
 			}
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				_ = m.body.Close() // read to its end
 				m.body = nil
 			}

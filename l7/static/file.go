@@ -174,7 +174,7 @@ func (f *file) keep(most int64) error {
 	}
 	content := make([]byte, f.size)
 	n, err := f.of.ReadAt(content, 0)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return fmt.Errorf("read %s: %w", f.name, err)
 	}
 	info, err := f.of.Stat()
