@@ -69,41 +69,54 @@ static __always_inline __u32 arena_follow(struct arena_cursor *c, __u32 at)
 	return c->line ? load_once(c->line->entry[at % ARENA_LINE]) : 0;
 }
 
+/* What is known of the entries looked at so far. */
+struct least {
+	struct arena_cursor entries, ids;
+	__u64 *counts;
+	__u64 load, weight, equals, draw;
+	__u32 table, members, id;
+};
+
+/* Arithmetic instead of branches: which of two has fewer flows cannot be
+ * predicted. */
+static long least_consider(__u32 i, struct least *l)
+{
+	__u32 entry = arena_follow(&l->entries, l->table + 1 + i);
+	__u32 other = arena_follow(&l->ids, l->members + 1 + (entry & ENTRY_SLOT));
+	__u64 *count = active_of(l->counts, other);
+	__u64 w = entry >> ENTRY_WEIGHT_SHIFT, n = count ? load_once(*count) : 0;
+	__u64 ours = l->load * w, theirs = n * l->weight, less, more, drawn;
+
+	less = theirs - ours;
+	more = ours - theirs;
+	opaque(less);
+	opaque(more);
+	less >>= 63;
+	more >>= 63;
+	l->equals = (l->equals & (less - 1)) + (w & (more - 1));
+	l->draw = draw_next(l->draw);
+	drawn = ((l->draw >> 32) * l->equals >> 32) - w;
+	opaque(drawn);
+	if ((drawn >> 63) & ~more) {
+		l->load = n;
+		l->weight = w;
+		l->id = other;
+	}
+	return 0;
+}
+
 /* The least loaded of all. Of equals any is taken, by weight, so that idle
- * backends share as busy ones do. Arithmetic instead of branches: which of two
- * has fewer flows cannot be predicted. */
+ * backends share as busy ones do. The loop is the kernel's (5.17), whose verifier
+ * then looks at one round and not at all ways through thirty-two. */
 __noinline int pick_least(__u32 table, __u32 members, __u32 size, __u64 draw)
 {
-	__u64 load = 1, weight = 0, id = 0, equals = 0;
-	struct arena_cursor entries = {}, ids = {};
-	__u64 *counts = active_all();
+	struct least l = { .counts = active_all(), .load = 1, .draw = draw,
+			   .table = table, .members = members };
 
-	if (!counts)
+	if (!l.counts)
 		return 0;
-	for (__u32 i = 0; i < LEAST_MAX && i < size; i++) {
-		__u32 entry = arena_follow(&entries, table + 1 + i);
-		__u32 other = arena_follow(&ids, members + 1 + (entry & ENTRY_SLOT));
-		__u64 *count = active_of(counts, other);
-		__u64 w = entry >> ENTRY_WEIGHT_SHIFT, n = count ? load_once(*count) : 0;
-		__u64 ours = load * w, theirs = n * weight, less, more, drawn;
-
-		less = theirs - ours;
-		more = ours - theirs;
-		opaque(less);
-		opaque(more);
-		less >>= 63;
-		more >>= 63;
-		equals = (equals & (less - 1)) + (w & (more - 1));
-		draw = draw_next(draw);
-		drawn = ((draw >> 32) * equals >> 32) - w;
-		opaque(drawn);
-		if ((drawn >> 63) & ~more) {
-			load = n;
-			weight = w;
-			id = other;
-		}
-	}
-	return id;
+	bpf_loop(size < LEAST_MAX ? size : LEAST_MAX, least_consider, &l, 0);
+	return l.id;
 }
 
 /* The less loaded of two (Mitzenmacher, "The Power of Two Choices"). */

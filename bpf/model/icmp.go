@@ -28,15 +28,13 @@ func (m *Model) control(p *packet) Verdict {
 	if !m.hasServices(p.dst, 0) {
 		return m.refuse(PassNotVIP)
 	}
-	echo := p.b[p.l4] == echo4 && p.version == 4 || p.b[p.l4] == echo6 && p.version == 6
-	switch kind := p.b[p.l4]; {
-	case echo && denies(m.config.ACL, p.src):
-		return m.refuse(DropACL)
-	case p.version == 4 && kind == echo4:
-		return m.answerEcho(p, echoReply4)
-	case p.version == 6 && kind == echo6:
-		return m.answerEcho(p, echoReply6)
-	case !isError(p.version, kind):
+	if reply, ok := echoed(p.version, p.b[p.l4]); ok {
+		if denies(m.config.ACL, p.src) {
+			return m.refuse(DropACL)
+		}
+		return m.answerEcho(p, reply)
+	}
+	if !isError(p.version, p.b[p.l4]) {
 		return m.refuse(PassNotVIP)
 	}
 	if _, _, t, ok := p.quoted(); ok && m.denied(t) {
@@ -54,6 +52,14 @@ func (m *Model) control(p *packet) Verdict {
 		return m.errorToBackend(p, b, t)
 	}
 	return m.forward(p, b, uint32(t.hash(&m.config.FlowKey)))
+}
+
+// echoed is the kind of message that answers an echo.
+func echoed(version, kind uint8) (reply uint8, ok bool) {
+	if version == 4 {
+		return echoReply4, kind == echo4
+	}
+	return echoReply6, kind == echo6
 }
 
 func isError(version, kind uint8) bool {

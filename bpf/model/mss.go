@@ -12,19 +12,10 @@ const (
 // limitMSS lowers the maximum segment size that a SYN states (RFC 9293, 3.7.1)
 // to what its service says, or to what fits the way to the backend.
 func (p *packet) limitMSS(b *Backend) {
-	most := b.service.MSS
-	if p.proto != tcp || p.flags&syn == 0 || most == 0 {
+	if p.proto != tcp || p.flags&syn == 0 || b.service.MSS == 0 {
 		return
 	}
-	if most == mssAuto {
-		most = b.MTU - tcpSize - ip4Size
-		if p.version == 6 {
-			most = b.MTU - tcpSize - ip6Size
-		}
-		if b.service.Forward == IPIP || b.service.Forward == GUE {
-			most -= b.overhead()
-		}
-	}
+	most := p.largestSegment(b)
 	options := p.b[p.l4+tcpSize : p.l4+int(p.b[p.l4+12]>>4)*4]
 	for len(options) >= mssSize && most >= mssLeast {
 		switch size := int(options[1]); {
@@ -42,6 +33,20 @@ func (p *packet) limitMSS(b *Backend) {
 			options = options[size:]
 		}
 	}
+}
+
+func (p *packet) largestSegment(b *Backend) int {
+	if b.service.MSS != mssAuto {
+		return b.service.MSS
+	}
+	most := b.MTU - tcpSize - ip4Size
+	if p.version == 6 {
+		most = b.MTU - tcpSize - ip6Size
+	}
+	if b.service.Forward == IPIP || b.service.Forward == GUE {
+		most -= b.overhead()
+	}
+	return most
 }
 
 // lowerMSS may have to do with bytes of two words.
