@@ -26,7 +26,7 @@ func (g *Group) CPU() (CPU, error) {
 		return c, err
 	}
 	stat, err := fields(d.file("cpu.stat"))
-	if err != nil && !(errors.Is(err, errors.ErrUnsupported) && !g.v2) {
+	if err != nil && (g.v2 || !errors.Is(err, errors.ErrUnsupported)) {
 		return c, err // the root of version 1 has no such file
 	}
 	c.Periods, c.Throttled = stat["nr_periods"], stat["nr_throttled"]

@@ -118,7 +118,7 @@ func addForwarded(x *exchange.Exchange, h *exchange.Header) {
 	} else {
 		b = peer.AppendTo(b)
 	}
-	if host := x.Request.Authority; len(host) > 0 && bytes.IndexAny(host, `"\`) < 0 {
+	if host := x.Request.Authority; len(host) > 0 && !bytes.ContainsAny(host, `"\`) {
 		b = append(append(append(b, `;host="`...), host...), '"')
 	}
 	b = append(append(b, ";proto="...), schemeBytes(x)...)

@@ -228,7 +228,7 @@ var errUnasked = errors.New("the backend switches protocols unasked")
 func (c *Client) begin(x *exchange.Exchange, protocol exchange.Protocol) *Failure {
 	r, m := &x.Response, &c.b.m
 	upgraded := r.Status == http.StatusSwitchingProtocols
-	if upgraded && !(m.upgrade && offered(&x.Request.Header, r.Header.Get(exchange.Upgrade))) {
+	if upgraded && (!m.upgrade || !offered(&x.Request.Header, r.Header.Get(exchange.Upgrade))) {
 		return c.failed(errUnasked)
 	}
 	if upgraded || r.Status < 300 && string(x.Request.Method) == http.MethodConnect {

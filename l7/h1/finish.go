@@ -37,7 +37,7 @@ func (ss *session) settle() bool {
 
 // refuse answers a request that breaks the rules, or came too slowly.
 func (ss *session) refuse(err error) {
-	status := http.StatusBadRequest
+	var status int
 	var broken *Error
 	var netErr net.Error
 	switch {

@@ -119,7 +119,7 @@ func (ss *session) await() bool {
 		case n > 0 && !ss.over:
 			ss.received(n)
 			return true
-		case !errors.Is(err, os.ErrDeadlineExceeded) || before == ss.last || ss.over || ss.conn.Interrupted():
+		case !errors.Is(err, os.ErrDeadlineExceeded) || before.Equal(ss.last) || ss.over || ss.conn.Interrupted():
 			return false
 		}
 	}

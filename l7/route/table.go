@@ -180,7 +180,7 @@ func (l *level) find(s *search) *rule {
 // first is the first of rules, which fit by host and path, that fits.
 func (s *search) first(rules []*rule, atEnd bool) *rule {
 	for _, r := range rules {
-		if !(r.parts && atEnd) && s.fits(r) {
+		if (!r.parts || !atEnd) && s.fits(r) {
 			return r
 		}
 	}

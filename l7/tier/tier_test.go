@@ -3,7 +3,6 @@ package tier_test
 import (
 	"bufio"
 	"context"
-	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -18,7 +17,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/net/http2"
 
 	"weir/l7/tier"
 	"weir/loader/config"
@@ -422,7 +420,7 @@ http:
 	if err != nil || answer.Header.Get("X-Client") != "192.0.2.7:4000 HTTP/1.1" {
 		t.Errorf("%v, %v", answer, err)
 	}
-	h2 := http2.Transport{AllowHTTP: true, DialTLSContext: func(ctx context.Context, _, _ string, _ *tls.Config) (net.Conn, error) {
+	h2 := &http.Transport{Protocols: new(http.Protocols), DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		var d net.Dialer
 		c, err := d.DialContext(ctx, "tcp", r.addr)
 		if err == nil {
@@ -430,6 +428,7 @@ http:
 		}
 		return c, err
 	}}
+	h2.Protocols.SetUnencryptedHTTP2(true)
 	defer h2.CloseIdleConnections()
 	request, err := http.NewRequest(http.MethodGet, "http://example.org/", nil)
 	if err != nil {

@@ -101,7 +101,7 @@ func TestRetry(t *testing.T) {
 	mute := raw(t, func(net.Conn) {})
 	half := raw(t, func(c net.Conn) { _, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\n") })
 	slow := raw(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
-	busy := origin(t, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "busy", 503) })
+	busy := origin(t, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "busy", http.StatusServiceUnavailable) })
 	retries := lb.Retries{Attempts: 1, Least: 5, Body: 100, Status: statuses(t, "503")}
 	within := retries
 	within.Within = 20 * time.Millisecond

@@ -117,16 +117,11 @@ func (l lawReader) mode() lb.ResourceMode {
 	if said {
 		kind = *l.raw.Weights
 	}
-	p := l.p.key("weights")
 	switch {
 	case kind != weightsStatic && kind != weightsResource:
-		l.r.field(p, "%s is not %s or %s", quote(kind), weightsStatic, weightsResource)
-	case said && kind == weightsStatic && short:
-		l.r.field(p, "static contradicts the algorithm %s", resourceBased)
-	case said && kind == weightsStatic && l.raw.Resources != nil:
-		l.r.field(p, "static contradicts resources")
-	case said && kind == weightsStatic && limited:
-		l.r.field(p, "static contradicts the limits of backends")
+		l.r.field(l.p.key("weights"), "%s is not %s or %s", quote(kind), weightsStatic, weightsResource)
+	case said && kind == weightsStatic:
+		l.checkStatic(short, limited)
 	case l.raw.Resources != nil && l.raw.Resources.Mode != nil:
 		return l.resourceMode(*l.raw.Resources.Mode)
 	case short, kind == weightsResource, l.raw.Resources != nil:
@@ -135,6 +130,19 @@ func (l lawReader) mode() lb.ResourceMode {
 		return lb.ModeCutoff
 	}
 	return lb.ModeStatic
+}
+
+// checkStatic refuses what has no meaning beside static weights.
+func (l lawReader) checkStatic(short, limited bool) {
+	p := l.p.key("weights")
+	switch {
+	case short:
+		l.r.field(p, "static contradicts the algorithm %s", resourceBased)
+	case l.raw.Resources != nil:
+		l.r.field(p, "static contradicts resources")
+	case limited:
+		l.r.field(p, "static contradicts the limits of backends")
+	}
 }
 
 func (l lawReader) resourceMode(name string) lb.ResourceMode {

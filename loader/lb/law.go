@@ -116,10 +116,14 @@ func (l Law) Check() error {
 // Metrics that agents report under these names. Those of the first line are
 // ratios between 0 and 1.
 const (
-	MetricCPU, MetricMemory         = "cpu", "memory"
-	MetricIOPS, MetricLoad          = "iops", "load"
-	MetricConnections               = "connections"
-	MaxValue                float64 = 1e12 // of any metric
+	MetricCPU    = "cpu"
+	MetricMemory = "memory"
+
+	MetricIOPS        = "iops"
+	MetricLoad        = "load"
+	MetricConnections = "connections"
+
+	MaxValue float64 = 1e12 // of any metric
 )
 
 // Limit is the value of a metric over which a backend is cut off, and the one

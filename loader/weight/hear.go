@@ -46,9 +46,9 @@ func (p *Pool) report(now time.Time, endpoint netip.AddrPort, r Report) error {
 }
 
 func (p *Pool) noticeState(m *member, out string) {
-	switch {
-	case out == m.out:
-	case out == "":
+	switch out {
+	case m.out:
+	case "":
 		p.notice(m, AgentReady, "its agent says that it is in service again")
 	default:
 		p.notice(m, AgentOut, "its agent says %s", out)

@@ -13,7 +13,6 @@ import (
 
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
-	"golang.org/x/net/http2"
 )
 
 // requester makes requests one after the other on one connection; see client.
@@ -47,7 +46,10 @@ func newH2Client(vip netip.AddrPort, bodies map[string]bool, roots *x509.CertPoo
 			conn.Close()
 			return carrier{}, err
 		}
-		c, err := new(http2.Transport).NewClientConn(secured)
+		given := func(context.Context, string, string) (net.Conn, error) { return secured, nil }
+		t := &http.Transport{DialTLSContext: given, Protocols: new(http.Protocols), DisableCompression: true}
+		t.Protocols.SetHTTP2(true)
+		c, err := t.NewClientConn(ctx, "https", vip.String())
 		if err != nil {
 			conn.Close()
 			return carrier{}, err
@@ -74,7 +76,7 @@ func newH3Client(vip netip.AddrPort, bodies map[string]bool, roots *x509.CertPoo
 			return carrier{}, err
 		}
 		return carrier{new(http3.Transport).NewClientConn(conn), func() {
-			conn.CloseWithError(0, "")
+			_ = conn.CloseWithError(0, "") // it is over either way
 			end()
 		}}, nil
 	}}
