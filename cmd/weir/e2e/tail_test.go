@@ -147,7 +147,6 @@ func (l *lab) checkDropEvents(t *testing.T, w *tail) {
 		reason string
 		change func(frame []byte)
 	}{
-		{"fragment", func(f []byte) { f[ipAt+6] = 0x20 }},            // more fragments
 		{"malformed", func(f []byte) { f[tcpAt+12] = 4 << 4 }},       // a TCP header of 16 bytes
 		{"ttl", func(f []byte) { f[ipAt+8] = 1 }},                    // its last hop
 		{"malformed", func(f []byte) { f[ipAt+2] = 0xff }},           // longer than the frame
