@@ -207,9 +207,18 @@ func (d *disk) add(s *stored, wanted func() bool) {
 	}
 	d.mu.Unlock()
 	d.index.Put(s.number, s, s.size)
+	if !d.keeps(s) { // it was purged before the index knew it
+		d.index.Delete(s.number, nil)
+	}
 	for _, o := range old {
 		d.drop(o)
 	}
+}
+
+func (d *disk) keeps(s *stored) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Contains(d.byURL[s.url], s)
 }
 
 // drop forgets a file and removes it.
