@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -162,6 +163,7 @@ func TestTrafficIsReadForPoolsThatFollowReportsOnly(t *testing.T) {
 	if n := r.data.BackendReads(); len(n) != 0 {
 		t.Errorf("counters of %v were read", n)
 	}
+	cfg.Pools = slices.Clone(cfg.Pools) // the old one is in use
 	cfg.Pools[1].Law = lb.DefaultLaw()
 	cfg.Pools[1].Law.Mode = lb.ModeCapacity
 	if err := r.Reload(r.ctx, cfg); err != nil {
