@@ -42,9 +42,10 @@ func under(change func(*lb.State), services ...service) func(*testing.T, *lab) {
 func only(a netip.Addr) string { return fmt.Sprintf("%s/%d", a, a.BitLen()) }
 
 func TestACL(t *testing.T) {
+	l := newDefendedLab(t)
 	for _, f := range []family{ip4, ip6} {
 		for _, c := range aclCases(t, f) {
-			t.Run(f.name+" "+c.name, func(t *testing.T) { newDefendedLab(t).runCase(t, c) })
+			t.Run(f.name+" "+c.name, func(t *testing.T) { l.runCase(t, c) })
 		}
 	}
 }
@@ -150,9 +151,14 @@ func limit(perSource lb.FlowLimit, all uint32) func(*lb.State) {
 }
 
 func TestLimits(t *testing.T) {
+	l := newDefendedLab(t)
 	for _, f := range []family{ip4, ip6} {
 		for _, c := range limitCases(f) {
-			t.Run(f.name+" "+c.name, func(t *testing.T) { newDefendedLab(t).runCase(t, c) })
+			t.Run(f.name+" "+c.name, func(t *testing.T) {
+				clear(l.words(t, "sources"))
+				clear(l.words(t, "ceilings"))
+				l.runCase(t, c)
+			})
 		}
 	}
 }

@@ -19,7 +19,11 @@ const (
 // verdicts, bytes, counters and flows must agree. WEIR_PACKETS says how many,
 // WEIR_SEED from which seed on.
 func TestModel(t *testing.T) {
-	packets := setting(t, "WEIR_PACKETS", 500_000)
+	otherwise := uint64(500_000)
+	if testing.Short() {
+		otherwise = 50_000
+	}
+	packets := setting(t, "WEIR_PACKETS", otherwise)
 	seed := setting(t, "WEIR_SEED", 1)
 	for i, k := range worldKinds {
 		t.Run(k.name, func(t *testing.T) {
