@@ -24,6 +24,7 @@ import (
 	"weir/loader/control"
 	"weir/loader/control/controltest"
 	"weir/loader/health"
+	"weir/loader/health/syn"
 	"weir/loader/lb"
 )
 
@@ -53,13 +54,14 @@ func TestCost(t *testing.T) {
 	}
 	tcp, https := startCostServer(t, keys)
 
-	checks, asked := health.NewSet(health.Options{Seed: 1}), agents.NewSet()
+	knocker := syn.NewProber()
+	checks, asked := health.NewSet(health.Options{Seed: 1, SYN: knocker}), agents.NewSet()
 	data := controltest.NewDataPlane()
 	c := control.New(control.Options{Config: costConfig(t, keys, tcp, https), DataPlane: data, Hops: controltest.NewHops(),
 		Health: checks, Agents: asked, HopWait: time.Millisecond})
 	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 3)
-	for _, run := range []func(context.Context) error{checks.Run, asked.Run, c.Run} {
+	ended := make(chan error, 4)
+	for _, run := range []func(context.Context) error{knocker.Run, checks.Run, asked.Run, c.Run} {
 		go func() { ended <- run(ctx) }()
 	}
 	time.Sleep(8 * time.Second) // the first of each, and connections
@@ -73,7 +75,7 @@ func TestCost(t *testing.T) {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	cancel()
-	for range 3 {
+	for range 4 {
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}

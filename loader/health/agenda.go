@@ -1,7 +1,6 @@
 package health
 
 import (
-	"container/heap"
 	"math/rand/v2"
 	"time"
 
@@ -16,12 +15,13 @@ const firstRound = time.Second
 // says it is. Each target's probes have a phase of their own, so that many
 // targets with one interval make an even stream.
 type agenda struct {
-	items dueHeap
+	items queue
+	epoch time.Time
 	rand  *rand.Rand
 }
 
 func newAgenda(seed uint64) *agenda {
-	return &agenda{rand: rand.New(rand.NewPCG(seed, 0))}
+	return &agenda{epoch: time.Now(), rand: rand.New(rand.NewPCG(seed, 0))}
 }
 
 // first puts a new target on the agenda.
@@ -46,14 +46,14 @@ func (a *agenda) again(c *check, due, now time.Time) {
 // sooner moves a target's next probe to now; it must be on the agenda.
 func (a *agenda) sooner(c *check, now time.Time) {
 	if c.index >= 0 && now.Before(c.due) {
-		c.due = now
-		heap.Fix(&a.items, c.index)
+		a.items.remove(c.index)
+		a.put(c, now)
 	}
 }
 
 func (a *agenda) drop(c *check) {
 	if c.index >= 0 {
-		heap.Remove(&a.items, c.index)
+		a.items.remove(c.index)
 	}
 }
 
@@ -62,20 +62,22 @@ func (a *agenda) next() (time.Time, bool) {
 	if len(a.items) == 0 {
 		return time.Time{}, false
 	}
-	return a.items[0].due, true
+	return a.items[0].check.due, true
 }
 
 // take gives the check that is due longest, or nil.
 func (a *agenda) take(now time.Time) *check {
-	if len(a.items) == 0 || a.items[0].due.After(now) {
+	if len(a.items) == 0 || a.items[0].due > now.Sub(a.epoch) {
 		return nil
 	}
-	return heap.Pop(&a.items).(*check)
+	c := a.items[0].check
+	a.items.remove(0)
+	return c
 }
 
 func (a *agenda) put(c *check, due time.Time) {
 	c.due = due
-	heap.Push(&a.items, c)
+	a.items.add(entry{due.Sub(a.epoch), c})
 }
 
 func (a *agenda) upTo(d time.Duration) time.Duration {
@@ -86,29 +88,4 @@ func (a *agenda) upTo(d time.Duration) time.Duration {
 // random is in [0, 1).
 func jittered(every time.Duration, h lb.Health, random float64) time.Duration {
 	return every + time.Duration(float64(every)*float64(h.Jitter)/100*(random-0.5))
-}
-
-// dueHeap orders checks by when they are due, for container/heap.
-type dueHeap []*check
-
-func (h dueHeap) Len() int           { return len(h) }
-func (h dueHeap) Less(i, j int) bool { return h[i].due.Before(h[j].due) }
-func (h dueHeap) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].index, h[j].index = i, j
-}
-
-func (h *dueHeap) Push(x any) {
-	c := x.(*check)
-	c.index = len(*h)
-	*h = append(*h, c)
-}
-
-func (h *dueHeap) Pop() any {
-	last := len(*h) - 1
-	c := (*h)[last]
-	(*h)[last] = nil
-	*h = (*h)[:last]
-	c.index = -1
-	return c
 }

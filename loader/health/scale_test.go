@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"weir/loader/health/syn"
 	"weir/loader/lb"
 )
 
@@ -41,7 +42,8 @@ func TestScale(t *testing.T) {
 	}
 
 	const targets = 10_000
-	s := NewSet(Options{Seed: 1})
+	knocker := syn.NewProber()
+	s := NewSet(Options{Seed: 1, SYN: knocker})
 	var all []Target
 	for i := range targets {
 		ep := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 1, byte(i >> 8), byte(i)}), port)
@@ -52,6 +54,7 @@ func TestScale(t *testing.T) {
 	watch(t, s, all...)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
+	go func() { _ = knocker.Run(ctx) }()
 	go func() { ended <- s.Run(ctx) }()
 	time.Sleep(5 * time.Second)
 	before := s.Counts()

@@ -15,13 +15,14 @@ import (
 type Options struct {
 	Open        func(Target) (Checker, error) // makes a target's checker; Open
 	ByVIP       Reacher                       // probes by VIP; without, they fail as this host's fault
+	SYN         Knocker                       // spares connections to ports that answer a SYN; without, none
 	Concurrency int                           // most probes at once; 8192
 	Seed        uint64                        // of phases and jitter; the time
 }
 
 // tick is how long the loop sleeps at least: probes that are due in the same
 // tick begin together, which spares this host a wake-up for each.
-const tick = 5 * time.Millisecond
+const tick = 10 * time.Millisecond
 
 func (o Options) withDefaults() Options {
 	if o.Open == nil {
@@ -42,8 +43,10 @@ type Set struct {
 	opts    Options
 	wake    chan struct{} // something is due sooner than the loop expects
 	changed chan struct{}
+	probes  sync.WaitGroup
 
 	mu       sync.Mutex
+	ctx      context.Context // of Run; nil: it has ended, or not begun
 	checks   map[Key]*check
 	agenda   *agenda
 	running  int
@@ -57,6 +60,7 @@ type Set struct {
 type check struct {
 	target  Target
 	checker Checker
+	knock   *knock // nil: it is not enough that a SYN is answered
 
 	machine   machine
 	suspected bool
@@ -123,6 +127,7 @@ func (s *Set) checkOf(t Target) (*check, error) {
 		return nil, err
 	}
 	c := &check{target: t, checker: checker, index: -1}
+	c.knock = s.knockOf(c)
 	if old != nil {
 		c.machine, c.last, c.took, c.err = old.machine, old.last, old.took, old.err
 		c.report, c.checks, c.failures = old.report, old.checks, old.failures
@@ -151,8 +156,9 @@ func (s *Set) replace(next map[Key]*check) {
 
 // Run probes until ctx ends, and returns when the last probe has.
 func (s *Set) Run(ctx context.Context) error {
-	var probes sync.WaitGroup
-	defer probes.Wait()
+	s.runs(ctx)
+	defer s.probes.Wait()
+	defer s.runs(nil)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -162,12 +168,21 @@ func (s *Set) Run(ctx context.Context) error {
 		case <-timer.C:
 		case <-s.wake:
 		}
-		timer.Reset(s.launch(ctx, &probes))
+		due, wait := s.launch(ctx)
+		s.send(due)
+		timer.Reset(wait)
 	}
 }
 
-// launch begins the probes that are due and says how long nothing is.
-func (s *Set) launch(ctx context.Context, probes *sync.WaitGroup) time.Duration {
+func (s *Set) runs(ctx context.Context) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ctx = ctx
+}
+
+// launch begins the probes that are due, but for those that begin with a SYN,
+// and says how long nothing is.
+func (s *Set) launch(ctx context.Context) (knocks []*check, wait time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
@@ -181,11 +196,15 @@ func (s *Set) launch(ctx context.Context, probes *sync.WaitGroup) time.Duration 
 		}
 		s.running++
 		c.suspected = false
-		probes.Go(func() { s.probe(ctx, c) })
+		if c.knock.helps(now) {
+			knocks = append(knocks, c)
+			continue
+		}
+		s.probes.Go(func() { s.probe(ctx, c, time.Now()) })
 	}
-	wait := s.untilNext(now)
+	wait = s.untilNext(now)
 	s.expects = now.Add(wait)
-	return wait
+	return knocks, wait
 }
 
 func (s *Set) untilNext(now time.Time) time.Duration {
@@ -196,24 +215,29 @@ func (s *Set) untilNext(now time.Time) time.Duration {
 	return max(due.Sub(now), tick)
 }
 
-func (s *Set) probe(ctx context.Context, c *check) {
-	begin := time.Now()
-	limited, cancel := context.WithTimeout(ctx, c.target.Health.Timeout)
+// probe ends a probe that began then.
+func (s *Set) probe(ctx context.Context, c *check, begin time.Time) {
+	limited, cancel := context.WithDeadline(ctx, begin.Add(c.target.Health.Timeout))
 	report, err := c.checker.Check(limited)
 	cancel()
 	stopped := ctx.Err() != nil
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.running--
-	if c.gone || stopped {
-		signal(s.wake)
+	if stopped {
+		s.running--
 		return
 	}
+	c.knock.heard(begin, err)
 	s.take(c, begin, report, err)
 }
 
 // take notes the result of a probe.
 func (s *Set) take(c *check, begin time.Time, report Report, err error) {
+	s.running--
+	if c.gone {
+		signal(s.wake)
+		return
+	}
 	now := time.Now()
 	c.last, c.took, c.report, c.err = begin, now.Sub(begin), report, err
 	c.checks++

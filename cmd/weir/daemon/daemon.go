@@ -20,6 +20,7 @@ import (
 	"weir/loader/control"
 	"weir/loader/health"
 	"weir/loader/health/byvip"
+	"weir/loader/health/syn"
 	"weir/loader/lb"
 )
 
@@ -96,7 +97,8 @@ func (o Options) assemble(cfg lb.Config, overrides control.Overrides, kernel *Ke
 		Hop:    func(a netip.Addr) lb.NextHop { return controller.Hop(a) },
 		Tunnel: func() lb.Tunnel { return controller.Tunnel() },
 	})
-	checks, asked := health.NewSet(health.Options{ByVIP: byVIP}), agents.NewSet()
+	knocker := syn.NewProber()
+	checks, asked := health.NewSet(health.Options{ByVIP: byVIP, SYN: knocker}), agents.NewSet()
 	pools := poolsOf{func() *control.Controller { return controller }}
 	http := tier.New(tier.Options{Pools: pools, Log: o.Log})
 	controller = control.New(control.Options{
@@ -110,6 +112,7 @@ func (o Options) assemble(cfg lb.Config, overrides control.Overrides, kernel *Ke
 	return []func(context.Context) error{
 		kernel.Run,
 		byVIP.Run,
+		knocker.Run,
 		checks.Run,
 		asked.Run,
 		controller.Run,

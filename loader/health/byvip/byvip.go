@@ -13,20 +13,15 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"net/netip"
 	"sync"
 	"time"
 
+	"weir/loader/health/syn"
 	"weir/loader/lb"
 )
 
-// Ports that answers come to. Other sockets get none of them unless
-// net.ipv4.ip_local_port_range was changed: it ends at 60999.
-const (
-	firstPort = 61000
-	ports     = 65536 - firstPort
-)
+const ports = syn.LastVIPPort - syn.FirstVIPPort + 1
 
 // Errors that callers tell apart.
 var (
@@ -59,7 +54,7 @@ type Prober struct {
 type probe struct {
 	vip    netip.AddrPort
 	seq    uint32
-	answer chan answer
+	answer chan syn.Answer
 }
 
 // New makes a prober; nothing is opened before Run.
@@ -87,7 +82,7 @@ func (p *Prober) Run(ctx context.Context) error {
 	}
 	stop := context.AfterFunc(ctx, p.link.close)
 	defer stop()
-	p.link.receive(p.deliver)
+	p.link.ear.Receive(p.deliver)
 	<-ctx.Done()
 	return nil
 }
@@ -112,12 +107,12 @@ func (p *Prober) Reach(ctx context.Context, vip netip.AddrPort, backend netip.Ad
 		// Soon there is one, or what had one keeps it while it does not answer.
 		return fmt.Errorf("%w: no next hop to %s is known yet", ErrLocal, backend)
 	}
-	source, err := sourceFor(backend)
+	source, err := syn.SourceFor(backend)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrLocal, err)
 	}
 	way := way{hop: hop, backend: backend, forward: forward, tunnel: p.opts.Tunnel()}
-	pr := &probe{vip: vip, seq: rand.Uint32(), answer: make(chan answer, 1)}
+	pr := &probe{vip: vip, seq: rand.Uint32(), answer: make(chan syn.Answer, 1)}
 	port, err := p.enter(pr)
 	if err != nil {
 		return err
@@ -134,17 +129,17 @@ func (p *Prober) exchange(ctx context.Context, pr *probe, w way, from netip.Addr
 	resend := time.NewTicker(again)
 	defer resend.Stop()
 	for {
-		if err := p.link.send(w.hop.IfIndex, w.frame(segment{from: from, to: pr.vip, seq: pr.seq, flags: syn})); err != nil {
+		if err := p.link.send(w.hop.IfIndex, w.frame(syn.Segment{From: from, To: pr.vip, Seq: pr.seq, Flags: syn.SYN})); err != nil {
 			return fmt.Errorf("%w: %w", ErrLocal, err)
 		}
 		select {
 		case a := <-pr.answer:
-			if a.flags&rst != 0 {
+			if a.Flags&syn.RST != 0 {
 				return ErrRefused
 			}
 			// The backend need not wait for the rest of a handshake. If this is
 			// lost, it finds out by itself.
-			_ = p.link.send(w.hop.IfIndex, w.frame(segment{from: from, to: pr.vip, seq: a.ack, flags: rst}))
+			_ = p.link.send(w.hop.IfIndex, w.frame(syn.Segment{From: from, To: pr.vip, Seq: a.Ack, Flags: syn.RST}))
 			return nil
 		case <-resend.C:
 		case <-ctx.Done():
@@ -159,7 +154,7 @@ func (p *Prober) enter(pr *probe) (uint16, error) {
 	defer p.mu.Unlock()
 	for range ports {
 		p.next = (p.next + 1) % ports
-		port := uint16(firstPort + p.next)
+		port := uint16(syn.FirstVIPPort + p.next)
 		if p.waiting[port] == nil {
 			p.waiting[port] = pr
 			return port, nil
@@ -176,25 +171,15 @@ func (p *Prober) leave(port uint16) {
 
 // deliver hands an answer to the probe that it is for; of others, such as late
 // ones, nothing comes.
-func (p *Prober) deliver(a answer) {
+func (p *Prober) deliver(a syn.Answer) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	pr := p.waiting[a.to.Port()]
-	if pr == nil || pr.vip != a.from || a.ack != pr.seq+1 {
+	pr := p.waiting[a.To.Port()]
+	if pr == nil || pr.vip != a.From || a.Ack != pr.seq+1 {
 		return
 	}
 	select {
 	case pr.answer <- a:
 	default: // the second answer to a SYN that was sent again
 	}
-}
-
-// sourceFor is the address that the kernel would send from.
-func sourceFor(backend netip.Addr) (netip.Addr, error) {
-	c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(backend, 9)))
-	if err != nil {
-		return netip.Addr{}, fmt.Errorf("source address towards %s: %w", backend, err)
-	}
-	defer c.Close()
-	return c.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap(), nil
 }

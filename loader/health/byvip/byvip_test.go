@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"weir/loader/health/syn"
 	"weir/loader/lb"
 )
 
@@ -17,24 +18,24 @@ func prober(t *testing.T) *Prober {
 
 func TestAnswersFindTheirProbe(t *testing.T) {
 	p := prober(t)
-	pr := &probe{vip: vip4, seq: 41, answer: make(chan answer, 1)}
+	pr := &probe{vip: vip4, seq: 41, answer: make(chan syn.Answer, 1)}
 	port, err := p.enter(pr)
-	if err != nil || port < firstPort {
+	if err != nil || port < syn.FirstVIPPort {
 		t.Fatalf("port %d, %v", port, err)
 	}
 	to := netip.AddrPortFrom(client4.Addr(), port)
-	for name, a := range map[string]answer{
-		"of another VIP":   {from: vip6, to: to, ack: 42},
-		"of another port":  {from: netip.AddrPortFrom(vip4.Addr(), 81), to: to, ack: 42},
-		"to another probe": {from: vip4, to: netip.AddrPortFrom(client4.Addr(), port+1), ack: 42},
-		"to an older SYN":  {from: vip4, to: to, ack: 41},
+	for name, a := range map[string]syn.Answer{
+		"of another VIP":   {From: vip6, To: to, Ack: 42},
+		"of another port":  {From: netip.AddrPortFrom(vip4.Addr(), 81), To: to, Ack: 42},
+		"to another probe": {From: vip4, To: netip.AddrPortFrom(client4.Addr(), port+1), Ack: 42},
+		"to an older SYN":  {From: vip4, To: to, Ack: 41},
 	} {
 		p.deliver(a)
 		if len(pr.answer) != 0 {
 			t.Errorf("an answer %s is taken", name)
 		}
 	}
-	right := answer{from: vip4, to: to, ack: 42}
+	right := syn.Answer{From: vip4, To: to, Ack: 42}
 	p.deliver(right)
 	p.deliver(right) // nobody blocks
 	if got := <-pr.answer; got != right {
@@ -57,8 +58,8 @@ func TestPortsRunOut(t *testing.T) {
 	if _, err := p.enter(&probe{}); !errors.Is(err, ErrLocal) {
 		t.Errorf("error %v", err)
 	}
-	p.leave(firstPort + 7)
-	if port, err := p.enter(&probe{}); err != nil || port != firstPort+7 {
+	p.leave(syn.FirstVIPPort + 7)
+	if port, err := p.enter(&probe{}); err != nil || port != syn.FirstVIPPort+7 {
 		t.Errorf("port %d, %v", port, err)
 	}
 }
