@@ -1,11 +1,11 @@
 package report
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -30,8 +30,7 @@ func Decode(body []byte) (Report, error) {
 	if !json.Valid(body) {
 		return Report{}, refuse(Malformed, "not a JSON document")
 	}
-	d := decoder{json.NewDecoder(bytes.NewReader(body))}
-	d.UseNumber()
+	d := decoder{scanner{rest: body}}
 	r, err := d.report()
 	if err != nil {
 		return Report{}, err
@@ -44,22 +43,22 @@ func Decode(body []byte) (Report, error) {
 
 // decoder walks the tokens of a valid document: encoding/json's own decoding
 // takes a field twice and in any case.
-type decoder struct{ *json.Decoder }
+type decoder struct{ scanner }
 
-func (d decoder) report() (r Report, err error) {
-	seen, err := d.object("report", func(field string) error { return d.field(&r, field) })
-	if err != nil {
+func (d *decoder) report() (r Report, err error) {
+	seen := make(names, 0, 10)
+	if err := d.object("report", seen.twice, func(field string) error { return d.field(&r, field) }); err != nil {
 		return Report{}, err
 	}
 	for _, field := range []string{"version", "backend", "boot", "seq", "age_ms", "tau_ms", "values"} {
-		if !seen[field] {
+		if !slices.Contains(seen, field) {
 			return Report{}, refuse(Missing, "%s is not there", field)
 		}
 	}
 	return r, nil
 }
 
-func (d decoder) field(r *Report, field string) (err error) {
+func (d *decoder) field(r *Report, field string) (err error) {
 	switch field {
 	case "version":
 		return d.version()
@@ -80,14 +79,15 @@ func (d decoder) field(r *Report, field string) (err error) {
 	case "missing":
 		r.Missing, err = readMap(d, field, maxMissing, d.text)
 	case "status":
-		_, err = d.object(field, func(field string) error { return d.status(&r.Status, field) })
+		var seen names
+		err = d.object(field, seen.twice, func(field string) error { return d.status(&r.Status, field) })
 	default:
 		return refuse(UnknownField, "field %.40q is not known", field)
 	}
 	return err
 }
 
-func (d decoder) status(s *Status, field string) (err error) {
+func (d *decoder) status(s *Status, field string) (err error) {
 	switch field {
 	case "admin":
 		s.Admin, err = readState[Admin](d, field)
@@ -105,7 +105,7 @@ func (d decoder) status(s *Status, field string) (err error) {
 	return err
 }
 
-func readState[T ~string](d decoder, field string) (T, error) {
+func readState[T ~string](d *decoder, field string) (T, error) {
 	text, err := d.text(field)
 	if err == nil && text == "" {
 		err = refuse(BadState, "%s is empty: leave it out", field)
@@ -113,32 +113,44 @@ func readState[T ~string](d decoder, field string) (T, error) {
 	return T(text), err
 }
 
-// object calls read at each field's value and returns the fields' names.
-func (d decoder) object(where string, read func(field string) error) (map[string]bool, error) {
-	if t, err := d.Token(); err != nil || t != json.Delim('{') {
-		return nil, refuse(Malformed, "%s is not an object", where)
+// object calls read at each field's value; twice says whether a name has been
+// there, and may note it.
+func (d *decoder) object(where string, twice func(field string) bool, read func(field string) error) error {
+	if !d.take('{') {
+		return refuse(Malformed, "%s is not an object", where)
 	}
-	seen := map[string]bool{}
-	for d.More() {
-		field, err := d.text("a name in " + where)
-		if err != nil {
-			return nil, err
+	for !d.take('}') {
+		d.take(',')
+		field, ok := d.str()
+		if !ok {
+			return refuse(Malformed, "a name in %s is not text", where)
 		}
-		if seen[field] {
-			return nil, refuse(Duplicate, "%s has %.70q twice", where, field)
+		if twice(field) {
+			return refuse(Duplicate, "%s has %.70q twice", where, field)
 		}
-		seen[field] = true
+		d.take(':')
 		if err := read(field); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	_, err := d.Token()
-	return seen, err
+	return nil
 }
 
-func readMap[T any](d decoder, where string, most int, read func(string) (T, error)) (map[string]T, error) {
-	m := map[string]T{}
-	_, err := d.object(where, func(name string) error {
+// names is few fields that have been there.
+type names []string
+
+func (n *names) twice(field string) bool {
+	if slices.Contains(*n, field) {
+		return true
+	}
+	*n = append(*n, field)
+	return false
+}
+
+// readMap reads an object of so many entries at most.
+func readMap[T any](d *decoder, where string, most int, read func(string) (T, error)) (map[string]T, error) {
+	m := make(map[string]T, len(metrics))
+	err := d.object(where, func(name string) bool { _, there := m[name]; return there }, func(name string) error {
 		if len(m) == most {
 			return refuse(TooMany, "%s has more than %d entries", where, most)
 		}
@@ -149,7 +161,7 @@ func readMap[T any](d decoder, where string, most int, read func(string) (T, err
 	return m, err
 }
 
-func (d decoder) version() error {
+func (d *decoder) version() error {
 	v, err := d.whole("version")
 	if err == nil && v != Version {
 		err = refuse(OtherVersion, "version %d is not known here, only %d", v, Version)
@@ -157,25 +169,23 @@ func (d decoder) version() error {
 	return err
 }
 
-func (d decoder) text(field string) (string, error) {
-	t, err := d.Token()
-	s, ok := t.(string)
-	if err != nil || !ok {
+func (d *decoder) text(field string) (string, error) {
+	s, ok := d.str()
+	if !ok {
 		return "", refuse(Malformed, "%.70s is not text", field)
 	}
 	return s, nil
 }
 
-func (d decoder) number(field string) (string, error) {
-	t, err := d.Token()
-	n, ok := t.(json.Number)
-	if err != nil || !ok {
+func (d *decoder) number(field string) (string, error) {
+	n, ok := d.num()
+	if !ok {
 		return "", refuse(Malformed, "%.70s is not a number", field)
 	}
-	return n.String(), nil
+	return n, nil
 }
 
-func (d decoder) float(field string) (float64, error) {
+func (d *decoder) float(field string) (float64, error) {
 	text, err := d.number(field)
 	if err != nil {
 		return 0, err
@@ -187,7 +197,7 @@ func (d decoder) float(field string) (float64, error) {
 	return v, nil
 }
 
-func (d decoder) whole(field string) (uint64, error) {
+func (d *decoder) whole(field string) (uint64, error) {
 	text, err := d.number(field)
 	if err != nil {
 		return 0, err
@@ -204,7 +214,7 @@ func (d decoder) whole(field string) (uint64, error) {
 	return 0, refuse(Malformed, "%.70s is %.40s, not a whole number", field, text)
 }
 
-func (d decoder) span(field string) (time.Duration, error) {
+func (d *decoder) span(field string) (time.Duration, error) {
 	ms, err := d.whole(field)
 	if err == nil && ms > uint64(maxSpan.Milliseconds()) {
 		err = refuse(TooLarge, "%s is %d, the most is %d", field, ms, maxSpan.Milliseconds())
@@ -212,7 +222,7 @@ func (d decoder) span(field string) (time.Duration, error) {
 	return time.Duration(min(ms, uint64(maxSpan.Milliseconds()))) * time.Millisecond, err
 }
 
-func (d decoder) count(field string) (*int, error) {
+func (d *decoder) count(field string) (*int, error) {
 	n, err := d.whole(field)
 	if err == nil && n > 1<<31-1 {
 		err = refuse(TooLarge, "%s is %d", field, n)
