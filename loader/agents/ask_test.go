@@ -72,6 +72,35 @@ func TestConnectionIsKept(t *testing.T) {
 	}
 }
 
+// An agent that ends its connection between two questions, without a word of it,
+// is asked on another one.
+func TestEndedConnectionIsReplaced(t *testing.T) {
+	ca := newAuthority(t)
+	a := ca.agent(ca.serveTLS(forLoopback(), func(w http.ResponseWriter, _ *http.Request) {
+		body := encode(t, goodReport(1))
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		fmt.Fprintf(conn, "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+	}))
+	asker, err := open(loopback(a))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer asker.close()
+	for i := range 5 {
+		if _, err := asker.ask(t.Context()); err != nil {
+			t.Errorf("question %d: %v", i, err)
+		}
+		if asker.(*https).kept == nil {
+			t.Errorf("question %d: nothing is kept", i)
+		}
+	}
+}
+
 // After a connection was lost, the next goes on with its session, and is held to
 // the same identity.
 func TestSessionIsResumed(t *testing.T) {
@@ -145,6 +174,11 @@ func TestBadAnswers(t *testing.T) {
 		{"drip", drip, ReasonTimeout},
 		{"hung", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, ReasonTimeout},
 		{"broken off", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, ReasonReset},
+		{"interim answers without end", func(w http.ResponseWriter, _ *http.Request) {
+			for range 2 * maxInterim {
+				w.WriteHeader(http.StatusEarlyHints)
+			}
+		}, report.Malformed},
 		{"large header", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("X", strings.Repeat("x", 1<<20))
 			w.WriteHeader(http.StatusOK)

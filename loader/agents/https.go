@@ -5,23 +5,17 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"net/http"
-	"time"
 
 	"weir/agent/report"
 )
 
-const (
-	maxHeader = 16 << 10 // bytes
-	// An agent that is asked seldom need not be connected meanwhile.
-	idleTime = 90 * time.Second
-)
-
 // https asks an agent of ours. It keeps one connection.
 type https struct {
-	identity  string
-	request   *http.Request
-	transport *http.Transport
+	identity string
+	address  string
+	request  []byte
+	config   *tls.Config
+	kept     *kept // nil: none
 }
 
 func newHTTPS(s source) (*https, error) {
@@ -33,22 +27,14 @@ func newHTTPS(s source) (*https, error) {
 	if err != nil {
 		return nil, fmt.Errorf("certificate and key: %w", err)
 	}
-	request, err := http.NewRequest(http.MethodGet, "https://"+s.address.String()+report.Path, nil)
-	if err != nil {
-		return nil, err
-	}
-	h := &https{identity: s.identity(), request: request}
-	h.transport = &http.Transport{
-		TLSClientConfig: &tls.Config{
-			MinVersion: tls.VersionTLS13, RootCAs: pool, Certificates: []tls.Certificate{own},
-			ServerName: h.identity, VerifyConnection: h.verify,
-			// A late answer costs its connection. With thousands of agents and
-			// little time, whole handshakes would then leave less of it.
-			ClientSessionCache: tls.NewLRUClientSessionCache(1),
-		},
-		MaxConnsPerHost: 1, MaxResponseHeaderBytes: maxHeader, IdleConnTimeout: idleTime,
-		DisableCompression: true, // what is small unpacked is not read large
-		ReadBufferSize:     2 << 10, WriteBufferSize: 1 << 10,
+	h := &https{identity: s.identity(), address: s.address.String()}
+	h.request = []byte("GET " + report.Path + " HTTP/1.1\r\nHost: " + h.address + "\r\nUser-Agent: weir\r\n\r\n")
+	h.config = &tls.Config{
+		MinVersion: tls.VersionTLS13, RootCAs: pool, Certificates: []tls.Certificate{own},
+		ServerName: h.identity, VerifyConnection: h.verify,
+		// A late answer costs its connection. With thousands of agents and
+		// little time, whole handshakes would then leave less of it.
+		ClientSessionCache: tls.NewLRUClientSessionCache(1),
 	}
 	return h, nil
 }
@@ -63,16 +49,9 @@ func (h *https) verify(state tls.ConnectionState) error {
 }
 
 func (h *https) ask(ctx context.Context) (report.Report, error) {
-	resp, err := h.transport.RoundTrip(h.request.WithContext(ctx)) // no redirects
-	if err != nil {
-		return report.Report{}, err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return report.Report{}, &failure{ReasonStatus, fmt.Errorf("HTTP status %d", resp.StatusCode)}
-	}
-	r, err := report.Read(resp.Body)
+	r, err := h.hear(ctx)
 	if late := ctx.Err(); late != nil {
+		h.close()
 		return report.Report{}, late // a peer that learns of it may still end its answer well
 	}
 	if err == nil && r.Backend != h.identity {
@@ -81,4 +60,36 @@ func (h *https) ask(ctx context.Context) (report.Report, error) {
 	return r, err
 }
 
-func (h *https) close() { h.transport.CloseIdleConnections() }
+// hear asks on the connection that is kept, or on a new one if there is none or
+// the agent has ended it meanwhile.
+func (h *https) hear(ctx context.Context) (report.Report, error) {
+	if h.kept != nil && h.kept.fresh() {
+		r, err := h.exchange(ctx)
+		if err == nil || h.kept == nil || !h.kept.ended {
+			return r, err
+		}
+	}
+	h.close()
+	var err error
+	if h.kept, err = connect(ctx, h.address, h.config); err != nil {
+		return report.Report{}, err
+	}
+	return h.exchange(ctx)
+}
+
+// exchange asks once. A connection that cannot serve the next question is
+// closed.
+func (h *https) exchange(ctx context.Context) (report.Report, error) {
+	r, again, err := h.kept.ask(ctx, h.request)
+	if !again && !h.kept.ended {
+		h.close()
+	}
+	return r, err
+}
+
+func (h *https) close() {
+	if h.kept != nil {
+		_ = h.kept.conn.Close()
+		h.kept = nil
+	}
+}
