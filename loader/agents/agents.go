@@ -89,11 +89,11 @@ type asker interface {
 	close()
 }
 
-// open makes the asker of an agent.
-func open(s source) (asker, error) {
+// open makes the asker of an agent, which connects at a pace.
+func open(s source, p *pace) (asker, error) {
 	switch s.agent.Protocol {
 	case lb.AgentWeir:
-		return newHTTPS(s)
+		return newHTTPS(s, p)
 	case lb.AgentHAProxy:
 		return newLine(s.address), nil
 	}

@@ -54,7 +54,7 @@ func TestConnectionIsKept(t *testing.T) {
 		clients <- r.RemoteAddr
 		_, _ = w.Write(encode(t, goodReport(1)))
 	}))
-	asker, err := open(loopback(a))
+	asker, err := open(loopback(a), newPace())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +86,7 @@ func TestEndedConnectionIsReplaced(t *testing.T) {
 		defer conn.Close()
 		fmt.Fprintf(conn, "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 	}))
-	asker, err := open(loopback(a))
+	asker, err := open(loopback(a), newPace())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +111,7 @@ func TestSessionIsResumed(t *testing.T) {
 		w.Header().Set("Connection", "close")
 		_, _ = w.Write(encode(t, goodReport(1)))
 	}))
-	asker, err := open(loopback(a))
+	asker, err := open(loopback(a), newPace())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -328,7 +328,7 @@ func TestToLaw(t *testing.T) {
 func TestMemoryIsFlat(t *testing.T) {
 	ca := newAuthority(t)
 	a := ca.agent(ca.serveTLS(forLoopback(), body(reported(`"values":{`+strings.Repeat(" ", 1<<20)+`}`))))
-	asker, err := open(loopback(a))
+	asker, err := open(loopback(a), newPace())
 	if err != nil {
 		t.Fatal(err)
 	}

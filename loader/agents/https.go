@@ -15,10 +15,12 @@ type https struct {
 	address  string
 	request  []byte
 	config   *tls.Config
-	kept     *kept // nil: none
+	pace     *pace
+	kept     *kept    // nil: none
+	dialing  *dialing // nil: nobody connects
 }
 
-func newHTTPS(s source) (*https, error) {
+func newHTTPS(s source, p *pace) (*https, error) {
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM([]byte(s.agent.CA)) {
 		return nil, fmt.Errorf("ca has no PEM certificate")
@@ -27,7 +29,7 @@ func newHTTPS(s source) (*https, error) {
 	if err != nil {
 		return nil, fmt.Errorf("certificate and key: %w", err)
 	}
-	h := &https{identity: s.identity(), address: s.address.String()}
+	h := &https{identity: s.identity(), address: s.address.String(), pace: p}
 	h.request = []byte("GET " + report.Path + " HTTP/1.1\r\nHost: " + h.address + "\r\nUser-Agent: weir\r\n\r\n")
 	h.config = &tls.Config{
 		MinVersion: tls.VersionTLS13, RootCAs: pool, Certificates: []tls.Certificate{own},
@@ -51,7 +53,7 @@ func (h *https) verify(state tls.ConnectionState) error {
 func (h *https) ask(ctx context.Context) (report.Report, error) {
 	r, err := h.hear(ctx)
 	if late := ctx.Err(); late != nil {
-		h.close()
+		h.drop()
 		return report.Report{}, late // a peer that learns of it may still end its answer well
 	}
 	if err == nil && r.Backend != h.identity {
@@ -69,12 +71,29 @@ func (h *https) hear(ctx context.Context) (report.Report, error) {
 			return r, err
 		}
 	}
-	h.close()
-	var err error
-	if h.kept, err = connect(ctx, h.address, h.config); err != nil {
+	h.drop()
+	if err := h.connect(ctx); err != nil {
 		return report.Report{}, err
 	}
 	return h.exchange(ctx)
+}
+
+// connect awaits a connection. One that takes longer than this question may is
+// there for the next: else a busy moment in which thousands connect would never
+// end, as each handshake would be begun again and again.
+func (h *https) connect(ctx context.Context) error {
+	if h.dialing == nil || h.dialing.failed() {
+		h.dialing = h.dial()
+	}
+	select {
+	case <-h.dialing.done:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	var err error
+	h.kept, err = h.dialing.kept, h.dialing.err
+	h.dialing = nil
+	return err
 }
 
 // exchange asks once. A connection that cannot serve the next question is
@@ -82,14 +101,27 @@ func (h *https) hear(ctx context.Context) (report.Report, error) {
 func (h *https) exchange(ctx context.Context) (report.Report, error) {
 	r, again, err := h.kept.ask(ctx, h.request)
 	if !again && !h.kept.ended {
-		h.close()
+		h.drop()
 	}
 	return r, err
 }
 
-func (h *https) close() {
+// drop closes the connection, if there is one.
+func (h *https) drop() {
 	if h.kept != nil {
 		_ = h.kept.conn.Close()
 		h.kept = nil
+	}
+}
+
+func (h *https) close() {
+	h.drop()
+	if d := h.dialing; d != nil {
+		d.cancel()
+		<-d.done
+		if d.kept != nil {
+			_ = d.kept.conn.Close()
+		}
+		h.dialing = nil
 	}
 }

@@ -29,7 +29,8 @@ type kept struct {
 	conn   *tls.Conn
 	bound  *bounded
 	reader *bufio.Reader
-	used   time.Time // when the last answer came; zero: none did
+	used   time.Time // when the last answer came, or it was made
+	asked  bool      // an answer came
 	ended  bool      // the agent ended it, or it broke, before an answer began
 }
 
@@ -45,7 +46,7 @@ func connect(ctx context.Context, address string, config *tls.Config) (*kept, er
 		return nil, err
 	}
 	b := &bounded{from: conn}
-	return &kept{conn: conn, bound: b, reader: bufio.NewReaderSize(b, 2<<10)}, nil
+	return &kept{conn: conn, bound: b, reader: bufio.NewReaderSize(b, 2<<10), used: time.Now()}, nil
 }
 
 // fresh reports whether the agent can be expected to have it still.
@@ -66,7 +67,7 @@ func (k *kept) ask(ctx context.Context, request []byte) (r report.Report, again 
 		_, err = k.reader.Peek(1)
 	}
 	if err != nil {
-		k.ended = !k.used.IsZero() && !errors.Is(err, os.ErrDeadlineExceeded)
+		k.ended = k.asked && !errors.Is(err, os.ErrDeadlineExceeded)
 		return r, false, err
 	}
 	resp, err := k.head()
@@ -81,7 +82,7 @@ func (k *kept) ask(ctx context.Context, request []byte) (r report.Report, again 
 	if r, err = report.Read(resp.Body); err != nil {
 		return report.Report{}, false, err
 	}
-	k.used = time.Now()
+	k.used, k.asked = time.Now(), true
 	return r, !resp.Close && k.reader.Buffered() == 0, nil
 }
 

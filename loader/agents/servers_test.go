@@ -142,7 +142,7 @@ func loopback(a lb.Agent) source {
 // askOnce asks one agent.
 func askOnce(t testing.TB, a lb.Agent) (report.Report, error) {
 	t.Helper()
-	asker, err := open(loopback(a))
+	asker, err := open(loopback(a), newPace())
 	if err != nil {
 		t.Fatal(err)
 	}

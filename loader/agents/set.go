@@ -48,8 +48,10 @@ type Counts struct {
 
 // NewSet makes an empty set; nobody is asked before Run.
 func NewSet() *Set {
+	p := newPace()
 	return &Set{
-		open: open, heard: make(chan Heard, heardRoom), changed: make(chan struct{}, 1),
+		open:  func(s source) (asker, error) { return open(s, p) },
+		heard: make(chan Heard, heardRoom), changed: make(chan struct{}, 1),
 		sources: map[source]*poll{}, byKey: map[Key]*poll{}, failures: map[Reason]uint64{},
 	}
 }
