@@ -339,7 +339,8 @@ func checkHealthPorts(r *report, c lb.Config) {
 	}
 }
 
-// checkHealthVia reports checks by VIPs where no VIP can be probed.
+// checkHealthVia reports checks by VIPs where no VIP can be probed, and those
+// of which a probe by VIP would leave out what they ask.
 func checkHealthVia(r *report, c lb.Config) {
 	keeps := map[string]bool{}
 	for _, s := range c.Services {
@@ -348,15 +349,29 @@ func checkHealthVia(r *report, c lb.Config) {
 	for i, p := range c.Pools {
 		for j, b := range p.Backends {
 			h := p.HealthOf(b)
-			if keeps[p.Name] || h.Via != lb.ViaVIP && h.Via != lb.ViaBoth {
+			wrong := viaFault(h, keeps[p.Name])
+			if wrong == "" {
 				continue
 			}
 			at := top.key("pools").item(i).key("health")
 			if b.Health != nil {
 				at = top.key("pools").item(i).key("backends").item(j).key("health")
 			}
-			r.field(at.key("via"), "%s needs a service of the pool that is forwarded by dsr, ipip or gue over TCP", quote(string(h.Via)))
+			r.field(at.key("via"), "%s %s", quote(string(h.Via)), wrong)
 			break
 		}
 	}
+}
+
+// viaFault says what is wrong with probes by VIP of this check, or nothing.
+func viaFault(h lb.Health, possible bool) string {
+	switch {
+	case h.Via != lb.ViaVIP && h.Via != lb.ViaBoth:
+		return ""
+	case !possible:
+		return "needs a service of the pool that is forwarded by dsr, ipip or gue over TCP"
+	case h.Via == lb.ViaVIP && !h.OnlyConnects():
+		return "finds out no more than that a connection is accepted, and this check asks more: say both, or type tcp without send and expect"
+	}
+	return ""
 }

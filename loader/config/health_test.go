@@ -113,17 +113,18 @@ services: [{name: web, vip: "192.0.2.1:*/tcp", forward: dsr, pool: web}]
 }
 
 func TestHealthVia(t *testing.T) {
-	const pool = head + "pools: [{name: p, health: {type: http, via: VIA}, backends: [{address: 10.0.0.1}]}]\nservices: [{name: s, vip: '192.0.2.1:80', forward: FORWARD, pool: p}]\n"
-	for _, c := range []struct{ via, forward, want string }{
-		{"vip", "dsr", ""},
-		{"both", "gue", ""},
-		{"address", "nat", ""},
-		{"both", "nat", `f:2: pools[0].health.via: "both" needs a service of the pool that is forwarded by dsr, ipip or gue over TCP`},
-		{"lo", "dsr", `f:2: pools[0].health.via: "lo" is not one of address, vip, both`},
+	const pool = head + "pools: [{name: p, health: {type: TYPE, via: VIA}, backends: [{address: 10.0.0.1}]}]\nservices: [{name: s, vip: '192.0.2.1:80', forward: FORWARD, pool: p}]\n"
+	for _, c := range []struct{ kind, via, forward, want string }{
+		{"tcp", "vip", "dsr", ""},
+		{"http", "both", "gue", ""},
+		{"http", "address", "nat", ""},
+		{"http", "vip", "ipip", `f:2: pools[0].health.via: "vip" finds out no more than that a connection is accepted, and this check asks more: say both, or type tcp without send and expect`},
+		{"http", "both", "nat", `f:2: pools[0].health.via: "both" needs a service of the pool that is forwarded by dsr, ipip or gue over TCP`},
+		{"tcp", "lo", "dsr", `f:2: pools[0].health.via: "lo" is not one of address, vip, both`},
 	} {
-		got, err := Parse("f", []byte(strings.NewReplacer("VIA", c.via, "FORWARD", c.forward).Replace(pool)))
+		got, err := Parse("f", []byte(strings.NewReplacer("TYPE", c.kind, "VIA", c.via, "FORWARD", c.forward).Replace(pool)))
 		if c.want == "" && (err != nil || string(got.Pools[0].Health.Via) != c.via) || c.want != "" && (err == nil || err.Error() != c.want) {
-			t.Errorf("%s by %s: %v, want %q", c.via, c.forward, err, c.want)
+			t.Errorf("%s %s by %s: %v, want %q", c.kind, c.via, c.forward, err, c.want)
 		}
 	}
 }
