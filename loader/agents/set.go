@@ -19,6 +19,7 @@ const heardRoom = 1024
 // goroutine.
 type Set struct {
 	open    func(source) (asker, error)
+	epoch   time.Time // of ticks
 	heard   chan Heard
 	changed chan struct{} // sources are other ones than Run knows
 
@@ -51,6 +52,7 @@ func NewSet() *Set {
 	p := newPace()
 	return &Set{
 		open:  func(s source) (asker, error) { return open(s, p) },
+		epoch: time.Now(),
 		heard: make(chan Heard, heardRoom), changed: make(chan struct{}, 1),
 		sources: map[source]*poll{}, byKey: map[Key]*poll{}, failures: map[Reason]uint64{},
 	}
@@ -147,7 +149,7 @@ func (s *Set) begin(ctx context.Context, asking *sync.WaitGroup) {
 func (s *Set) follow(ctx context.Context, p *poll) {
 	every := p.source.agent.Interval
 	due := time.Now().Add(rand.N(every)) //nolint:gosec // spreads load
-	timer := time.NewTimer(time.Until(due))
+	timer := time.NewTimer(s.until(due))
 	defer timer.Stop()
 	failed := 0 // in a row
 	for {
@@ -165,8 +167,18 @@ func (s *Set) follow(ctx context.Context, p *poll) {
 		for due = due.Add(pause(every, failed)); due.Before(time.Now()); {
 			due = due.Add(every)
 		}
-		timer.Reset(time.Until(due))
+		timer.Reset(s.until(due))
 	}
+}
+
+// tick is what questions wait for: those of one begin together, which spares
+// this host a wake-up for each.
+const tick = 10 * time.Millisecond
+
+// until is how long it is to the tick of a time.
+func (s *Set) until(due time.Time) time.Duration {
+	ticks := (due.Sub(s.epoch) + tick - 1) / tick
+	return time.Until(s.epoch.Add(ticks * tick))
 }
 
 // patience is how many failures in a row change nothing: after so many
