@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"os/exec"
 	"runtime"
 	"strings"
@@ -84,7 +85,7 @@ func TestDoctor(t *testing.T) {
 	}, {
 		name: "pin directory missing",
 		plant: func(t *testing.T, _ *lab) {
-			if err := removePins(pinDir); err != nil {
+			if err := os.RemoveAll(pinDir); err != nil {
 				t.Fatal(err)
 			}
 		},

@@ -95,7 +95,7 @@ func newLab(t *testing.T, p plan) *lab {
 	}
 	t.Cleanup(func() {
 		for _, dir := range []string{pinDir, otherPins} {
-			if err := removePins(dir); err != nil {
+			if err := os.RemoveAll(dir); err != nil {
 				t.Error(err)
 			}
 		}
