@@ -203,7 +203,7 @@ func TestBadPeers(t *testing.T) {
 	tomorrow.NotBefore, tomorrow.NotAfter = time.Now().Add(24*time.Hour), time.Now().Add(48*time.Hour)
 	yesterday := forLoopback()
 	yesterday.NotBefore, yesterday.NotAfter = time.Now().Add(-48*time.Hour), time.Now().Add(-24*time.Hour)
-	closed := serveTCP(t, false, func(net.Conn) {})
+	closed := serveTCP(t, func(net.Conn) {})
 	for _, c := range []struct {
 		name string
 		port uint16
@@ -213,9 +213,9 @@ func TestBadPeers(t *testing.T) {
 		{"certificate of another authority", other.serveTLS(forLoopback(), good), ReasonTLS},
 		{"not valid before tomorrow", ca.serveTLS(tomorrow, good), ReasonTLS},
 		{"expired", ca.serveTLS(yesterday, good), ReasonTLS},
-		{"no TLS", serveTCP(t, false, func(c net.Conn) { _, _ = c.Write([]byte("HTTP/1.1 200 OK\r\n\r\n")) }), ReasonTLS},
+		{"no TLS", serveTCP(t, func(c net.Conn) { _, _ = c.Write([]byte("HTTP/1.1 200 OK\r\n\r\n")) }), ReasonTLS},
 		{"closes", closed, ReasonReset},
-		{"hangs", serveTCP(t, false, func(net.Conn) { <-t.Context().Done() }), ReasonTimeout},
+		{"hangs", serveTCP(t, func(net.Conn) { <-t.Context().Done() }), ReasonTimeout},
 		{"nobody", 1, ReasonRefused},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -257,7 +257,7 @@ func TestLine(t *testing.T) {
 		{"without end", strings.Repeat("up ", 1000), "", report.TooLong},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			port := serveTCP(t, false, func(conn net.Conn) { _, _ = conn.Write([]byte(c.text)) })
+			port := serveTCP(t, func(conn net.Conn) { _, _ = conn.Write([]byte(c.text)) })
 			r, err := askOnce(t, lb.Agent{Protocol: lb.AgentHAProxy, Port: port, Timeout: 5 * time.Second})
 			if c.fails != "" {
 				if err == nil || reasonOf(err) != c.fails {
@@ -271,8 +271,8 @@ func TestLine(t *testing.T) {
 			}
 		})
 	}
-	hangs := serveTCP(t, false, func(net.Conn) { <-t.Context().Done() })
-	drips := serveTCP(t, false, func(c net.Conn) {
+	hangs := serveTCP(t, func(net.Conn) { <-t.Context().Done() })
+	drips := serveTCP(t, func(c net.Conn) {
 		for {
 			if _, err := c.Write([]byte(" ")); err != nil {
 				return
@@ -290,7 +290,7 @@ func TestLine(t *testing.T) {
 // What a line does not say holds as before.
 func TestLinesHold(t *testing.T) {
 	next := make(chan string, 8)
-	port := serveTCP(t, false, func(c net.Conn) { fmt.Fprintln(c, <-next) })
+	port := serveTCP(t, func(c net.Conn) { fmt.Fprintln(c, <-next) })
 	asker := newLine(loopback(lb.Agent{Port: port}).address)
 	for _, c := range []struct{ says, holds, out string }{
 		{"up 50%", "up 50%", ""},

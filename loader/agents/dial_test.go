@@ -15,11 +15,7 @@ import (
 // A handshake that takes longer than a question is there for the next.
 func TestSlowHandshakeIsNotLost(t *testing.T) {
 	ca := newAuthority(t)
-	cert, key := ca.issue(forLoopback())
-	pair, err := tls.X509KeyPair([]byte(cert), []byte(key))
-	if err != nil {
-		t.Fatal(err)
-	}
+	pair := ca.Issue(t, forLoopback())
 	begun, goOn := atomic.Int32{}, make(chan struct{})
 	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{
 		MinVersion: tls.VersionTLS13, ClientAuth: tls.RequireAnyClientCert,

@@ -1,17 +1,11 @@
 package agents
 
 import (
-	"bufio"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
 	"io"
 	"log"
-	"math/big"
 	"net"
 	"net/http"
 	"net/netip"
@@ -20,6 +14,7 @@ import (
 
 	"weir/agent/report"
 	"weir/loader/lb"
+	"weir/loader/testpeer"
 )
 
 // askTimeout is that of answers which shall be late.
@@ -28,52 +23,12 @@ const askTimeout = 150 * time.Millisecond
 // authority makes certificates.
 type authority struct {
 	testing.TB
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-	pem  string
+	*testpeer.Authority
 }
 
 func newAuthority(t testing.TB) *authority {
 	t.Helper()
-	a := &authority{TB: t}
-	a.key, a.cert, a.pem = a.make(&x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}, nil)
-	return a
-}
-
-func (a *authority) make(template *x509.Certificate, by *authority) (*ecdsa.PrivateKey, *x509.Certificate, string) {
-	a.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		a.Fatal(err)
-	}
-	template.SerialNumber = big.NewInt(time.Now().UnixNano())
-	if template.NotAfter.IsZero() {
-		template.NotBefore, template.NotAfter = time.Now().Add(-time.Minute), time.Now().Add(time.Hour)
-	}
-	parent, signer := template, key
-	if by != nil {
-		parent, signer = by.cert, by.key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), signer)
-	if err != nil {
-		a.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		a.Fatal(err)
-	}
-	return key, cert, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
-}
-
-// issue gives a certificate and its key.
-func (a *authority) issue(template *x509.Certificate) (certPEM, keyPEM string) {
-	a.Helper()
-	key, _, certPEM := a.make(template, a)
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		a.Fatal(err)
-	}
-	return certPEM, string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+	return &authority{t, testpeer.NewAuthority(t)}
 }
 
 func forLoopback() *x509.Certificate {
@@ -82,23 +37,18 @@ func forLoopback() *x509.Certificate {
 
 // agent is how agents of this authority are asked.
 func (a *authority) agent(port uint16) lb.Agent {
-	cert, key := a.issue(&x509.Certificate{DNSNames: []string{"balancer"}})
-	return lb.Agent{Protocol: lb.AgentWeir, Port: port, CA: a.pem, Certificate: cert, Key: key, Interval: time.Second, Timeout: 5 * time.Second}
+	cert, key := testpeer.Text(a, a.Issue(a, &x509.Certificate{DNSNames: []string{"balancer"}}))
+	return lb.Agent{Protocol: lb.AgentWeir, Port: port, CA: a.PEM, Certificate: cert, Key: key, Interval: time.Second, Timeout: 5 * time.Second}
 }
 
 // serveTLS serves with a certificate to those who show one of ours, and gives
 // the port.
 func (a *authority) serveTLS(template *x509.Certificate, h http.HandlerFunc) uint16 {
 	a.Helper()
-	cert, key := a.issue(template)
-	pair, err := tls.X509KeyPair([]byte(cert), []byte(key))
-	if err != nil {
-		a.Fatal(err)
-	}
 	pool := x509.NewCertPool()
-	pool.AddCert(a.cert)
+	pool.AddCert(a.Cert)
 	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{
-		MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool,
+		MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{a.Issue(a, template)}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool,
 	})
 	if err != nil {
 		a.Fatal(err)
@@ -109,30 +59,10 @@ func (a *authority) serveTLS(template *x509.Certificate, h http.HandlerFunc) uin
 	return uint16(l.Addr().(*net.TCPAddr).Port)
 }
 
-// serveTCP calls serve for each connection, after the first line or at once.
-func serveTCP(t testing.TB, await bool, serve func(net.Conn)) uint16 {
+// serveTCP calls serve for each connection, and gives the port.
+func serveTCP(t testing.TB, serve func(net.Conn)) uint16 {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				if await {
-					_, _ = bufio.NewReader(c).ReadString('\n')
-				}
-				serve(c)
-			}()
-		}
-	}()
-	return uint16(l.Addr().(*net.TCPAddr).Port)
+	return testpeer.ServeTCP(t, serve).Port()
 }
 
 func loopback(a lb.Agent) source {

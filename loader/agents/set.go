@@ -173,7 +173,7 @@ func (s *Set) follow(ctx context.Context, p *poll) {
 
 // tick is what questions wait for: those of one begin together, which spares
 // this host a wake-up for each.
-const tick = 10 * time.Millisecond
+const tick = 20 * time.Millisecond
 
 // until is how long it is to the tick of a time.
 func (s *Set) until(due time.Time) time.Duration {

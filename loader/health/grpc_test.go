@@ -83,7 +83,7 @@ func TestGRPCOverTLS(t *testing.T) {
 	leavesNothing(t)
 	ca := newAuthority(t)
 	to := serveHTTPS(t, ca.server(t, "127.0.0.1", time.Now().Add(time.Hour)), grpcReply(grpcFrame([]byte{8, 1}), "0"))
-	_, err := probe(t, lb.Health{Type: lb.HealthGRPCS, CA: ca.pem, Verify: lb.VerifyFull}, addrPort(t, to))
+	_, err := probe(t, lb.Health{Type: lb.HealthGRPCS, CA: ca.PEM, Verify: lb.VerifyFull}, addrPort(t, to))
 	wantResult(t, err, "", "")
 }
 

@@ -178,7 +178,7 @@ func TestHTTPOverTLSAndHTTP2(t *testing.T) {
 				fmt.Fprintf(w, "HTTP/%d for %s", r.ProtoMajor, r.Host)
 			})
 			h := httpHealth(t, func(h *lb.Health) {
-				h.Type, h.CA, h.Host, h.Body = c.kind, ca.pem, "example.org", fmt.Sprintf("HTTP/%d for example.org", c.version)
+				h.Type, h.CA, h.Host, h.Body = c.kind, ca.PEM, "example.org", fmt.Sprintf("HTTP/%d for example.org", c.version)
 			})
 			report, err := probe(t, h, addrPort(t, to))
 			wantResult(t, err, "", "")

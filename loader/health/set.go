@@ -22,7 +22,7 @@ type Options struct {
 
 // tick is how long the loop sleeps at least: probes that are due in the same
 // tick begin together, which spares this host a wake-up for each.
-const tick = 10 * time.Millisecond
+const tick = 20 * time.Millisecond
 
 func (o Options) withDefaults() Options {
 	if o.Open == nil {

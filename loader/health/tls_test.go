@@ -49,7 +49,7 @@ func TestTLS(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			leavesNothing(t)
 			to := serve(t, func(conn net.Conn) { tls.Server(conn, c.server).Handshake() })
-			h := lb.Health{Type: lb.HealthTLS, CA: ca.pem, ServerName: c.serverName, Verify: c.verify}
+			h := lb.Health{Type: lb.HealthTLS, CA: ca.PEM, ServerName: c.serverName, Verify: c.verify}
 			report, err := probe(t, h, to)
 			wantResult(t, err, c.want, c.text)
 			if err == nil && report.CertificateEnds.IsZero() {

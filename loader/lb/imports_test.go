@@ -34,6 +34,7 @@ var rules = map[string]rule{
 	"weir/loader/pcapng":    {stdOnly: true},
 	"weir/loader/nexthop":   {imports: []string{"weir/loader/lb"}},
 	"weir/loader/health":    {imports: []string{"weir/loader/lb"}},
+	"weir/loader/testpeer":  {stdOnly: true},
 	"weir/loader/netlab":    {imports: []string{"weir/loader/lb"}},
 	"weir/loader/dataplane": {imports: []string{"weir/bpf", "weir/loader/lb", "weir/loader/table"}},
 	"weir/loader/dataplane/l4bench": {imports: []string{
