@@ -5,10 +5,16 @@
  * and for pickers that compare loads a weight (high 16 bits). */
 #pragma once
 
-static __always_inline __u32 arena_read(__u32 at)
+static __always_inline struct arena_line *arena_line_of(__u32 at)
 {
 	__u32 line = at / ARENA_LINE;
-	struct arena_line *found = bpf_map_lookup_elem(&arena, &line);
+
+	return bpf_map_lookup_elem(&arena, &line);
+}
+
+static __always_inline __u32 arena_read(__u32 at)
+{
+	struct arena_line *found = arena_line_of(at);
 
 	return found ? load_once(found->entry[at % ARENA_LINE]) : 0;
 }
@@ -19,12 +25,6 @@ static __always_inline __u32 cursor_next(__u32 service)
 
 	return cursor ? __sync_fetch_and_add(cursor, 1) : 0;
 }
-
-struct candidate {
-	__u64 load; /* active flows */
-	__u32 weight;
-	__u32 id;
-};
 
 static __always_inline void candidate_get(struct candidate *c, __u32 table, __u32 members,
 					  __u32 index)
@@ -44,79 +44,83 @@ static __always_inline bool candidate_less(const struct candidate *a, const stru
 	return a->load * b->weight < b->load * a->weight;
 }
 
-/* The next of a sequence of draws: a multiplicative congruential generator
- * (Steele, Vigna, "Computationally easy, spectrally good multipliers", 2021), of
- * which only the high half is used. */
-static __always_inline __u64 draw_next(__u64 draw)
+/* Lists the candidates of a table; behind the last comes one of weight 0. Most of
+ * what is read lies in the line of what was read before. A look-up that fails ends
+ * the function, so that all ways through a round meet again, and the verifier looks
+ * at each round once. */
+static __always_inline bool candidates_list(struct candidate *c, __u32 table, __u32 members,
+					    __u32 size)
 {
-	return draw * 0xf1357aea2e62a9c5ULL;
-}
+	struct arena_line *entries = arena_line_of(table), *ids = arena_line_of(members);
+	__u32 ids_line = members / ARENA_LINE;
+	__u64 *counts = active_all();
 
-/* Where an index lies in the arena; most lie in the line of the one before. */
-struct arena_cursor {
-	struct arena_line *line;
-	__u32 number;
-};
+	if (!counts || !entries || !ids)
+		return false;
+	for (__u32 i = 0; i < LEAST_MAX; i++, c++) {
+		__u32 entry, at, id;
 
-static __always_inline __u32 arena_follow(struct arena_cursor *c, __u32 at)
-{
-	__u32 number = at / ARENA_LINE;
-
-	if (number != c->number || !c->line) {
-		c->number = number;
-		c->line = bpf_map_lookup_elem(&arena, &number);
+		if (i >= size) {
+			c->weight = 0;
+			break;
+		}
+		if (table % ARENA_LINE == 0) {
+			entries = arena_line_of(table);
+			if (!entries)
+				return false;
+		}
+		entry = load_once(entries->entry[table++ % ARENA_LINE]);
+		at = members + (entry & ENTRY_SLOT);
+		if (at / ARENA_LINE != ids_line) {
+			ids_line = at / ARENA_LINE;
+			ids = arena_line_of(at);
+			if (!ids)
+				return false;
+		}
+		id = load_once(ids->entry[at % ARENA_LINE]);
+		c->load = load_once(counts[id & active_mask]);
+		c->weight = entry >> ENTRY_WEIGHT_SHIFT;
+		c->id = id;
 	}
-	return c->line ? load_once(c->line->entry[at % ARENA_LINE]) : 0;
-}
-
-/* What is known of the entries looked at so far. */
-struct least {
-	struct arena_cursor entries, ids;
-	__u64 *counts;
-	__u64 load, weight, equals, draw;
-	__u32 table, members, id;
-};
-
-/* Arithmetic instead of branches: which of two has fewer flows cannot be
- * predicted. */
-static long least_consider(__u32 i, struct least *l)
-{
-	__u32 entry = arena_follow(&l->entries, l->table + 1 + i);
-	__u32 other = arena_follow(&l->ids, l->members + 1 + (entry & ENTRY_SLOT));
-	__u64 *count = active_of(l->counts, other);
-	__u64 w = entry >> ENTRY_WEIGHT_SHIFT, n = count ? load_once(*count) : 0;
-	__u64 ours = l->load * w, theirs = n * l->weight, less, more, drawn;
-
-	less = theirs - ours;
-	more = ours - theirs;
-	opaque(less);
-	opaque(more);
-	less >>= 63;
-	more >>= 63;
-	l->equals = (l->equals & (less - 1)) + (w & (more - 1));
-	l->draw = draw_next(l->draw);
-	drawn = ((l->draw >> 32) * l->equals >> 32) - w;
-	opaque(drawn);
-	if ((drawn >> 63) & ~more) {
-		l->load = n;
-		l->weight = w;
-		l->id = other;
-	}
-	return 0;
+	return true;
 }
 
 /* The least loaded of all. Of equals any is taken, by weight, so that idle
- * backends share as busy ones do. The loop is the kernel's (5.17), whose verifier
- * then looks at one round and not at all ways through thirty-two. */
+ * backends share as busy ones do. Arithmetic instead of branches where it cannot be
+ * predicted which of two has fewer flows. */
 __noinline int pick_least(__u32 table, __u32 members, __u32 size, __u64 draw)
 {
-	struct least l = { .counts = active_all(), .load = 1, .draw = draw,
-			   .table = table, .members = members };
+	__u64 load = 1, weight = 0, equals = 0;
+	struct scratch *s = scratch();
+	struct candidate *c;
 
-	if (!l.counts)
+	if (!s || !candidates_list(s->candidates, table + 1, members + 1, size))
 		return 0;
-	bpf_loop(size < LEAST_MAX ? size : LEAST_MAX, least_consider, &l, 0);
-	return l.id;
+	c = s->candidates;
+	for (__u32 i = 0; i < LEAST_MAX && c->weight; i++, c++) {
+		__u64 n = c->load, w = c->weight, ours = load * w, theirs = n * weight;
+
+		if (theirs < ours) {
+			load = n;
+			opaque(load); /* no select */
+			weight = w;
+			equals = 0;
+		}
+		theirs -= ours + 1;
+		opaque(theirs);
+		equals += w & (__s64)theirs >> 63;
+	}
+	draw = (draw >> 32) * equals >> 32;
+	c = s->candidates;
+	for (__u32 i = 0; i < LEAST_MAX && c->weight; i++, c++) {
+		__u64 w = c->weight, differs = (load * w ^ c->load * weight) - 1;
+
+		opaque(differs);
+		draw -= w & (__s64)differs >> 63;
+		if ((__s64)draw < 0)
+			return c->id;
+	}
+	return 0;
 }
 
 /* The less loaded of two (Mitzenmacher, "The Power of Two Choices"). */

@@ -1,6 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 #pragma once
 
+/* A backend that may get a new flow. */
+struct candidate {
+	__u64 load; /* active flows */
+	__u32 weight;
+	__u32 id;
+};
+
 /* What functions that are verified by themselves hand each other; their stacks
  * add up to 512 bytes. A function that takes
  * keys of maps from it must look it up: Linux 6.1 takes none from an argument. */
@@ -24,6 +31,7 @@ struct scratch {
 	__u8 proto;
 	struct tag came[2];   /* tags that the frame had, outermost first */
 	struct tag leaves[2]; /* and those that it shall have */
+	struct candidate candidates[LEAST_MAX];
 };
 
 struct {

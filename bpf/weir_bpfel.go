@@ -322,6 +322,12 @@ type WeirScratch struct {
 	Came          [2]WeirTag
 	Leaves        [2]WeirTag
 	_             [6]byte
+	Candidates    [32]struct {
+		_      structs.HostLayout
+		Load   uint64
+		Weight uint32
+		Id     uint32
+	}
 }
 
 type WeirService struct {

@@ -1,11 +1,6 @@
 package model
 
-const (
-	mostCompared = 32
-
-	// Steele, Vigna, "Computationally easy, spectrally good multipliers", 2021.
-	drawMultiplier = 0xf1357aea2e62a9c5
-)
+const mostCompared = 32
 
 // steady: must the choice be the same for each packet of the flow? So it is if
 // the start was not seen, or if the flow may soon have to leave the table.
@@ -44,24 +39,27 @@ func (s *Service) less(i, j int) bool {
 	return s.at(i).Counters.Active*uint64(b.Weight) < s.at(j).Counters.Active*uint64(a.Weight)
 }
 
-// leastOfAll draws among equals by weight: one draw for each entry, used if it is
-// no worse than those before.
+// leastOfAll draws among equals by weight.
 func (s *Service) leastOfAll(hash uint64) *Backend {
-	best, weights := 0, uint32(0)
-	for i := range min(len(s.Table), mostCompared) {
-		hash *= drawMultiplier
+	least, weights := []int{0}, 0
+	for i := 1; i < min(len(s.Table), mostCompared); i++ {
 		switch {
-		case i > 0 && s.less(best, i):
-			continue
-		case s.less(i, best):
-			weights = 0
-		}
-		weights += s.Table[i].Weight
-		if uint32(scale(high(hash), int(weights))) < s.Table[i].Weight {
-			best = i
+		case s.less(i, least[0]):
+			least = []int{i}
+		case !s.less(least[0], i):
+			least = append(least, i)
 		}
 	}
-	return s.at(best)
+	for _, i := range least {
+		weights += int(s.Table[i].Weight)
+	}
+	drawn := scale(high(hash), weights)
+	for _, i := range least {
+		if drawn -= int(s.Table[i].Weight); drawn < 0 {
+			return s.at(i)
+		}
+	}
+	return nil // cannot be: the draw is below the sum
 }
 
 // leastOfTwo: Mitzenmacher, "The Power of Two Choices".

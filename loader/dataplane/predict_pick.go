@@ -9,8 +9,6 @@ const (
 	leastMax    = int(bpf.WeirConstantLEAST_MAX)
 	entrySlot   = uint32(bpf.WeirConstantENTRY_SLOT)
 	weightShift = uint32(bpf.WeirConstantENTRY_WEIGHT_SHIFT)
-
-	drawMultiplier = 0xf1357aea2e62a9c5 // draw_next
 )
 
 var pickerNames = [...]string{
@@ -105,23 +103,24 @@ func less(a, b lb.Candidate) bool {
 
 // leastOfAll is pick_least in bpf/pick.h.
 func (s *situation) leastOfAll(p *lb.Pick, draw uint64) int {
-	var best lb.Candidate
-	var equals uint32
+	var equals []lb.Candidate
+	var weights uint64
 	for i := range min(leastMax, len(s.table)) {
 		c := s.consider(p, i)
-		draw *= drawMultiplier
-		if i > 0 && less(best, c) {
+		if i > 0 && less(equals[0], c) {
 			continue
 		}
-		if i == 0 || less(c, best) {
-			equals = 0
+		if i == 0 || less(c, equals[0]) {
+			equals, weights = equals[:0], 0
 		}
-		equals += c.Weight
-		if (draw>>32)*uint64(equals)>>32 < uint64(c.Weight) {
-			best = c
-		}
+		equals, weights = append(equals, c), weights+uint64(c.Weight)
 	}
-	return best.Index
+	drawn := (draw >> 32) * weights >> 32
+	for len(equals) > 1 && drawn >= uint64(equals[0].Weight) {
+		drawn -= uint64(equals[0].Weight)
+		equals = equals[1:]
+	}
+	return equals[0].Index
 }
 
 // leastOfTwo is pick_two in bpf/pick.h.

@@ -76,7 +76,7 @@ func everyMode(hop lb.NextHop) lb.State {
 		service := lb.ServiceState{Service: lb.Service{
 			Name:    forward.String(),
 			VIP:     lb.VIP{Addr: vip, Port: uint16(80 + i), Proto: lb.TCP},
-			Forward: forward, NewFlowsPerSource: lb.FlowLimit{Rate: 1000, Burst: 1000}, MaxNewFlows: 1000,
+			Forward: forward, NewFlowsPerSource: lb.FlowLimit{Rate: 1000, Burst: 1000}, MaxNewFlows: 1000, MSS: 1400,
 		}}
 		if forward != lb.L7 {
 			service.Service.Pool = "web"
