@@ -8,6 +8,7 @@ __noinline int event_report(struct xdp_md *ctx, __u32 kind, __u32 reason, __u32 
 {
 	struct event e = {};
 	struct packet p = {};
+	struct fragment f = {};
 	enum parsed what = parse(ctx, &p);
 
 	e.sampled = kind == EVENT_NO_NEIGHBOUR ? 1 : event_sample;
@@ -16,8 +17,10 @@ __noinline int event_report(struct xdp_md *ctx, __u32 kind, __u32 reason, __u32 
 	if (what == PARSED || what >= PARSED_MALFORMED) {
 		packet_source(&p, &e.src);
 		packet_destination(&p, &e.dst);
-		e.proto = p.proto;
 	}
+	if (feature_fragments && what == PARSED_FRAGMENT)
+		what = parse_part(ctx, &p, &f);
+	e.proto = p.proto;
 	if (what == PARSED) {
 		e.sport = p.sport;
 		e.dport = p.dport;

@@ -18,6 +18,7 @@
 #include "config.h"
 #include "maps.h"
 #include "parse.h"
+#include "part.h"
 #include "hash.h"
 #include "capture.h"
 #include "stats.h"
