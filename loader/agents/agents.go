@@ -107,6 +107,9 @@ func toLaw(r report.Report, late time.Duration) weight.Report {
 	if w := r.Status.Weight; w != nil {
 		out.Percent = float64(*w)
 	}
+	if n := r.Status.MaxConn; n != nil {
+		out.MaxConn = float64(*n)
+	}
 	switch s := r.Status; {
 	case s.Admin == report.Drain || s.Admin == report.Maint:
 		out.Out = string(s.Admin)

@@ -316,10 +316,10 @@ func TestLinesHold(t *testing.T) {
 
 func TestToLaw(t *testing.T) {
 	r := goodReport(9)
-	r.Status = report.Status{Oper: report.Stopped, Weight: new(30)}
+	r.Status = report.Status{Oper: report.Stopped, Weight: new(30), MaxConn: new(500)}
 	got := toLaw(r, time.Second)
 	if got.Seq != 9 || got.Boot != "a1" || got.Age != 1010*time.Millisecond || got.Tau != 2*time.Second || got.Rate != 100 ||
-		got.Values["cpu"] != 0.5 || got.Out != "stopped" || got.Percent != 30 {
+		got.Values["cpu"] != 0.5 || got.Out != "stopped" || got.Percent != 30 || got.MaxConn != 500 {
 		t.Errorf("%+v", got)
 	}
 }

@@ -234,7 +234,7 @@ func (p *Pool) cutOff(now time.Time) {
 		if !m.isCut() {
 			continue
 		}
-		m.why = m.cutoff.why(now, m.Limits)
+		m.why = m.cutoff.why(now, m.limits)
 		if m.resources = 0; ignored {
 			m.resources = 1
 			m.why += fmt.Sprintf("; but only %.0f %% of the pool would be left, less than %.0f %%", 100*left/sum, 100*p.settings.Panic)

@@ -82,3 +82,56 @@ func TestLimits(t *testing.T) {
 		}
 	}
 }
+
+// An agent's word of how many connections it takes is a limit beside those that
+// are configured; the lower one counts.
+func TestMaxConn(t *testing.T) {
+	counts := func(n float64) map[string]float64 { return map[string]float64{lb.MetricConnections: n} }
+	for _, c := range []struct {
+		name       string
+		configured []lb.Limit
+		report     Report
+		active     uint64 // flows that were counted here
+		cut        bool
+	}{
+		{"its own count", nil, Report{MaxConn: 100, Values: counts(101)}, 0, true},
+		{"its own count comes before ours", nil, Report{MaxConn: 100, Values: counts(50)}, 200, false},
+		{"our count", nil, Report{MaxConn: 100}, 101, true},
+		{"within", nil, Report{MaxConn: 100}, 100, false},
+		{"any number", nil, Report{}, 1 << 20, false},
+		{"lower than configured", []lb.Limit{lb.CountLimit(lb.MetricConnections, 500)}, Report{MaxConn: 100, Values: counts(101)}, 0, true},
+		{"higher than configured", []lb.Limit{lb.CountLimit(lb.MetricConnections, 100)}, Report{MaxConn: 500, Values: counts(101)}, 0, true},
+		{"beside another", []lb.Limit{lb.RatioLimit("cpu", 0.8)}, Report{MaxConn: 100}, 101, true},
+	} {
+		r := newRig(t, cutoffSettings(), backends(4, c.configured...))
+		for range 4 {
+			r.pool.Traffic(r.now, endpoint(0), Traffic{Active: c.active})
+			r.second(func(i int) (Report, bool) { return c.report, i == 0 })
+		}
+		if got := r.pool.members[0].isCut(); got != c.cut {
+			t.Errorf("%s: cut off is %v, want %v", c.name, got, c.cut)
+		}
+		if limits := r.pool.members[0].Limits; len(limits) != len(c.configured) {
+			t.Errorf("%s: the configured limits became %v", c.name, limits)
+		}
+	}
+}
+
+// Who says no more of connections is held to none.
+func TestMaxConnEnds(t *testing.T) {
+	r := newRig(t, cutoffSettings(), backends(4))
+	say := func(maxConn float64) {
+		r.pool.Traffic(r.now, endpoint(0), Traffic{Active: 200})
+		r.second(func(i int) (Report, bool) { return Report{MaxConn: maxConn}, i == 0 })
+	}
+	for range 4 {
+		say(100)
+	}
+	if !r.pool.members[0].isCut() {
+		t.Fatal("not cut off")
+	}
+	say(0)
+	if r.pool.members[0].isCut() {
+		t.Error("cut off without a limit")
+	}
+}

@@ -2,7 +2,9 @@ package weight
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -60,7 +62,7 @@ func (p *Pool) noticeCutoff(now time.Time, m *member, tripped bool) {
 		return
 	}
 	if tripped {
-		p.notice(m, CutOff, "%s", m.cutoff.why(now, m.Limits))
+		p.notice(m, CutOff, "%s", m.cutoff.why(now, m.limits))
 	} else {
 		p.notice(m, CutOffEnded, "within its limits again")
 	}
@@ -68,14 +70,50 @@ func (p *Pool) noticeCutoff(now time.Time, m *member, tripped bool) {
 
 // take learns from a report.
 func (m *member) take(now time.Time, s lb.Law, r Report) {
-	m.cutoff.sample(now, m.Limits, r.Values)
+	m.limits = limitsOf(m.Limits, r.MaxConn)
+	m.cutoff.sample(now, m.limits, m.limited(r))
 	if r.Rate == 0 {
 		r.Rate = m.observed.rateAt(now.Add(-r.Age))
 	}
 	if util, ok := utilisation(m.Backend, s.Metric, r.Values); ok || s.Mode == lb.ModeHeadroom {
 		m.estimate.sample(now, s, r, util, free(m.Backend, s.Metric, r.Values))
 	}
-	m.input = describe(s.Metric, m.Limits, r)
+	m.input = describe(s.Metric, m.limits, r)
+}
+
+// limitsOf adds to the configured limits the number of connections that an agent
+// says it takes; the lower one counts.
+func limitsOf(configured []lb.Limit, maxConn float64) []lb.Limit {
+	if maxConn == 0 {
+		return configured
+	}
+	own := lb.CountLimit(lb.MetricConnections, maxConn)
+	for i, l := range configured {
+		if l.Metric != own.Metric {
+			continue
+		}
+		if l.Max <= own.Max {
+			return configured
+		}
+		all := slices.Clone(configured)
+		all[i] = own
+		return all
+	}
+	return append(slices.Clip(configured), own)
+}
+
+// limited is what limits are held against. An agent that does not count its
+// connections is taken to have those that were counted here.
+func (m *member) limited(r Report) map[string]float64 {
+	if _, counted := r.Values[lb.MetricConnections]; counted || r.MaxConn == 0 || m.observed.at.IsZero() {
+		return r.Values
+	}
+	values := maps.Clone(r.Values)
+	if values == nil {
+		values = map[string]float64{}
+	}
+	values[lb.MetricConnections] = float64(m.observed.last.Active)
+	return values
 }
 
 // describe shows what counts of a report.

@@ -95,6 +95,7 @@ type signals struct {
 	estimate estimate
 	observed observed
 	doubt    doubt
+	limits   []lb.Limit // configured ones, and the agent's own
 	cutoff   cutoff
 	input    string // of resources
 }

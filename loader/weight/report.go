@@ -19,6 +19,7 @@ type Report struct {
 
 	Out     string  // state in which it takes no new flows, such as drain; "": in service
 	Percent float64 // of its configured weight, as the agent asks for; 0: does not
+	MaxConn float64 // connections that it takes; 0: any number
 }
 
 // Refusal is why a report was not taken. Reports are counted by it.
@@ -67,7 +68,7 @@ func (r Report) check() error {
 	if r.Age > maxAge || r.Tau > maxAge {
 		return refuse(TooOld, "age %s, time constant %s; the most is %s", r.Age, r.Tau, maxAge)
 	}
-	for name, v := range map[string]float64{"rate": r.Rate, "percent": r.Percent} {
+	for name, v := range map[string]float64{"rate": r.Rate, "percent": r.Percent, "maxconn": r.MaxConn} {
 		if err := checkValue(name, v); err != nil {
 			return err
 		}
