@@ -12,25 +12,22 @@ import (
 // is about to come back.
 
 func read(fd uintptr, p []byte) (int, syscall.Errno) {
-	return call(syscall.SYS_READ, fd, p)
+	return call(syscall.SYS_RECVFROM, fd, p, 0)
 }
 
 func write(fd uintptr, p []byte) (int, syscall.Errno) {
-	return call(syscall.SYS_WRITE, fd, p)
+	return call(syscall.SYS_SENDTO, fd, p, syscall.MSG_NOSIGNAL)
 }
 
 func peek(fd uintptr, p []byte) (int, syscall.Errno) {
-	n, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)),
-		syscall.MSG_PEEK|syscall.MSG_DONTWAIT, 0, 0)
-	if errno != 0 {
-		return 0, errno
-	}
-	return int(n), 0
+	return call(syscall.SYS_RECVFROM, fd, p, syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
 }
 
-func call(number, fd uintptr, p []byte) (int, syscall.Errno) {
+// call is of the calls for sockets, which skip what read(2) and write(2) do for
+// any kind of file.
+func call(number, fd uintptr, p []byte, flags uintptr) (int, syscall.Errno) {
 	for {
-		n, _, errno := syscall.RawSyscall(number, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
+		n, _, errno := syscall.RawSyscall6(number, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), flags, 0, 0)
 		if errno == 0 {
 			return int(n), 0
 		}
