@@ -2,18 +2,21 @@ package agents
 
 import (
 	"context"
+	"errors"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 // dialTime is how long a connection may take that no question awaits any more.
 const dialTime = 10 * time.Second
 
-// dialing is a connection that is being made; all but cancel is set when done
-// is closed.
+// dialing is a connection that is being made; kept and err are set when done is
+// closed.
 type dialing struct {
 	cancel context.CancelFunc
+	begun  atomic.Bool // its turn has come
 	done   chan struct{}
 	kept   *kept
 	err    error
@@ -27,10 +30,19 @@ func (h *https) dial() *dialing {
 		defer close(d.done)
 		defer cancel()
 		if d.err = h.pace.await(ctx); d.err == nil {
+			d.begun.Store(true)
 			d.kept, d.err = connect(ctx, h.address, h.config)
 		}
 	}()
 	return d
+}
+
+// late is why a question got no answer that waited for it until its end.
+func (d *dialing) late(err error) error {
+	if d.begun.Load() {
+		return err
+	}
+	return &failure{ReasonLocal, errors.New("so many agents are connected to at once that its turn has not come")}
 }
 
 // failed reports whether it has come to nothing.
@@ -43,9 +55,9 @@ func (d *dialing) failed() bool {
 	}
 }
 
-// handshakes is how many are begun in a second for each CPU: they take about a
-// millisecond, so half of it is left for what has a connection.
-const handshakes = 500
+// handshakes is how many are begun in a second for each CPU: they take one to
+// two milliseconds, so most of it is left for what has a connection.
+const handshakes = 200
 
 // pace spreads what would begin at once. It may be used by any goroutine.
 type pace struct {

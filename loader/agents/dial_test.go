@@ -69,6 +69,22 @@ func TestFailedDialIsNotKept(t *testing.T) {
 	}
 }
 
+// Nobody's agent is to blame for a turn that has not come.
+func TestWaitingForATurnIsLocal(t *testing.T) {
+	ca, p := newAuthority(t), newPace()
+	p.next = time.Now().Add(time.Hour)
+	asker, err := open(loopback(ca.agent(1)), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer asker.close()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if _, err := asker.ask(ctx); reasonOf(err) != ReasonLocal {
+		t.Errorf("%v (%s)", err, reasonOf(err))
+	}
+}
+
 func TestPace(t *testing.T) {
 	p, now := &pace{every: 2 * time.Millisecond}, time.Unix(1000, 0)
 	for i := range 5 {

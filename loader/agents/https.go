@@ -52,7 +52,7 @@ func (h *https) verify(state tls.ConnectionState) error {
 
 func (h *https) ask(ctx context.Context) (report.Report, error) {
 	r, err := h.hear(ctx)
-	if late := ctx.Err(); late != nil {
+	if late := ctx.Err(); late != nil && reasonOf(err) != ReasonLocal {
 		h.drop()
 		return report.Report{}, late // a peer that learns of it may still end its answer well
 	}
@@ -88,7 +88,7 @@ func (h *https) connect(ctx context.Context) error {
 	select {
 	case <-h.dialing.done:
 	case <-ctx.Done():
-		return ctx.Err()
+		return h.dialing.late(ctx.Err())
 	}
 	var err error
 	h.kept, err = h.dialing.kept, h.dialing.err
