@@ -87,6 +87,10 @@ var nodes = []broken{
 		n.eth0().Peer, n.eth0().XDP.Generic, n.config.XDPMode = Peer{"port0", "", true}, true, lb.XDPGeneric
 	}, nil},
 	{"VLANs stripped", func(n *node) { n.eth0().VLANs = []string{"eth0.5"} }, []string{"error offloads eth0: ethtool -K eth0 rxvlan off"}},
+	{"outer VLANs stripped", func(n *node) { n.eth0().OuterVLANs, n.eth0().StripsOuter = []string{"eth0.20"}, true }, []string{
+		"error offloads eth0: ethtool -K eth0 rx-vlan-stag-hw-parse off",
+	}},
+	{"outer VLANs left", func(n *node) { n.eth0().OuterVLANs = []string{"eth0.20"} }, nil},
 
 	{"MTU without room for a tunnel", func(n *node) { n.sendBy(lb.GUE) }, []string{"warning mtu eth0: ip link set dev eth0 mtu 1528"}},
 	{"MTU with room for a tunnel", func(n *node) { n.sendBy(lb.IPIP); n.mtu(1520, 1520) }, nil},

@@ -65,8 +65,10 @@ type Link struct {
 	Up, Carrier bool           // set up; connected
 	Prefixes    []netip.Prefix // its addresses
 	VLANs       []string       // VLAN interfaces on top of it
+	OuterVLANs  []string       // those of them with tags of 802.1ad
 	LRO         bool           // receive offload that joins packets
 	StripsVLAN  bool           // receive offload that takes VLAN tags out of frames
+	StripsOuter bool           // likewise those of 802.1ad
 	Queues      Queues
 	XDP         XDP
 	Peer        Peer

@@ -20,6 +20,10 @@ func checkOffloads(l Link) []Finding {
 		all = append(all, fault(l.Name, "ethtool -K "+l.Name+" rxvlan off",
 			"VLAN tags are taken out of frames before XDP sees them, and %s lies on it: packets for VIPs there are answered without a tag", strings.Join(l.VLANs, ", ")))
 	}
+	if l.StripsOuter && len(l.OuterVLANs) > 0 {
+		all = append(all, fault(l.Name, "ethtool -K "+l.Name+" rx-vlan-stag-hw-parse off",
+			"outer VLAN tags (802.1ad) are taken out of frames before XDP sees them, and %s lies on it: packets for VIPs there are answered without them", strings.Join(l.OuterVLANs, ", ")))
+	}
 	if all == nil {
 		all = append(all, fine(l.Name, "no offload in the way"))
 	}

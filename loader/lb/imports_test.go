@@ -35,7 +35,8 @@ var rules = map[string]rule{
 	"weir/loader/nexthop":   {imports: []string{"weir/loader/lb"}},
 	"weir/loader/health":    {imports: []string{"weir/loader/lb"}},
 	"weir/loader/testpeer":  {stdOnly: true},
-	"weir/loader/netlab":    {imports: []string{"weir/loader/lb"}},
+	"weir/loader/nic":       {},
+	"weir/loader/netlab":    {imports: []string{"weir/loader/lb", "weir/loader/nic"}},
 	"weir/loader/dataplane": {imports: []string{"weir/bpf", "weir/loader/lb", "weir/loader/table"}},
 	"weir/loader/dataplane/l4bench": {imports: []string{
 		"weir/bpf", "weir/bpf/bench", "weir/loader/dataplane", "weir/loader/lb", "weir/loader/netlab", "weir/loader/table",
@@ -52,7 +53,7 @@ var rules = map[string]rule{
 	"weir/agent/report":      {stdOnly: true},
 	"weir/loader/doctor":     {imports: []string{"weir/loader/lb", "weir/loader/config", "weir/loader/api/wire"}},
 	"weir/loader/doctor/host": {imports: []string{
-		"weir/loader/lb", "weir/loader/doctor", "weir/loader/dataplane", "weir/loader/nexthop",
+		"weir/loader/lb", "weir/loader/doctor", "weir/loader/dataplane", "weir/loader/nexthop", "weir/loader/nic",
 	}},
 	"weir/l7/exchange": {stdOnly: true},
 	"weir/l7":          {imports: []string{"weir/loader/lb", "weir/loader/health", "weir/loader/weight", "weir/loader/table"}},

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"weir/loader/lb"
+	"weir/loader/nic"
 )
 
 // The balancer's interfaces of a trunk, and those at the switch.
@@ -54,8 +55,7 @@ func (n *NS) VLAN(on, name string, tag lb.Tag, mac net.HardwareAddr) error {
 // default they are beside the frame, where XDP at the other end does not see
 // them.
 func (n *NS) TagsInFrames(iface string) error {
-	const setFlags = 0x26 // ETHTOOL_SFLAGS; none of those flags is one a veth needs
-	if err := n.Do(func() error { return turnOff(iface, setFlags) }); err != nil {
+	if err := n.Do(func() error { return nic.TurnOff(iface, nic.TxVLAN, nic.TxOuter) }); err != nil {
 		return fmt.Errorf("turning VLAN offload of %s/%s off: %w", n.Name, iface, err)
 	}
 	return nil

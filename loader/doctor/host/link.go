@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"weir/loader/doctor"
+	"weir/loader/nic"
 )
 
 const attachedGeneric = 2 // XDP_ATTACHED_SKB, linux/if_link.h
@@ -38,8 +39,12 @@ func (h *Host) Link(name string) (doctor.Link, error) {
 	if out.Prefixes, err = prefixesOf(l); err != nil {
 		return out, err
 	}
-	if out.VLANs, err = vlansOn(a.Index); err != nil {
+	if out.VLANs, out.OuterVLANs, err = vlansOn(a.Index); err != nil {
 		return out, err
+	}
+	// Kernels without netlink for ethtool cannot say; nothing else needs it.
+	if on, err := nic.Active(name); err == nil {
+		out.StripsOuter = on[nic.RxOuter]
 	}
 	if err := askDriver(&out); err != nil {
 		return out, err
@@ -49,19 +54,24 @@ func (h *Host) Link(name string) (doctor.Link, error) {
 	return out, err
 }
 
-// vlansOn names the VLAN interfaces on top of one.
-func vlansOn(index int) ([]string, error) {
+// vlansOn names the VLAN interfaces on top of one, and those of them whose tags
+// are of 802.1ad.
+func vlansOn(index int) (all, outer []string, err error) {
 	links, err := netlink.LinkList()
 	if err != nil {
-		return nil, fmt.Errorf("list interfaces: %w", err)
+		return nil, nil, fmt.Errorf("list interfaces: %w", err)
 	}
-	var all []string
 	for _, l := range links {
-		if l.Type() == "vlan" && l.Attrs().ParentIndex == index {
-			all = append(all, l.Attrs().Name)
+		v, ok := l.(*netlink.Vlan)
+		if !ok || v.ParentIndex != index {
+			continue
+		}
+		all = append(all, v.Name)
+		if v.VlanProtocol == netlink.VLAN_PROTOCOL_8021AD {
+			outer = append(outer, v.Name)
 		}
 	}
-	return all, nil
+	return all, outer, nil
 }
 
 func xdpOf(a *netlink.LinkAttrs) (doctor.XDP, error) {
