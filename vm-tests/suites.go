@@ -43,6 +43,7 @@ func suites() []suite {
 		{name: "vlan", pkg: "weir/cmd/weir/carry", tests: "OverVLANs", whole: true, limit: 10 * time.Minute},
 		{name: "bond", pkg: "weir/cmd/weir/carry", tests: "OverBonds", whole: true, limit: 10 * time.Minute},
 		{name: "nexthop", pkg: "weir/loader/nexthop", tests: "^Test", limit: 5 * time.Minute},
+		{name: "sockets", pkg: "weir/l7/tier", tests: "^TestManyWebSockets$", whole: true, limit: 10 * time.Minute},
 		{name: "upgrade", pkg: "weir/cmd/weir/e2e", tests: "^(TestKill|TestRestarts)$", whole: true, limit: 10 * time.Minute},
 		{name: "e2e", pkg: "weir/cmd/weir/e2e", tests: "^(TestUDP|TestNonVIP|TestUnload|TestACL|TestNewFlowsPerSource|TestCapture)$", limit: 15 * time.Minute},
 	}

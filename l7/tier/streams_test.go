@@ -14,8 +14,6 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
-	"sync"
-	"sync/atomic"
 	"testing"
 
 	"weir/l7/tier"
@@ -98,12 +96,9 @@ func (s *socket) echo(text string) error {
 	return nil
 }
 
-// Many open WebSockets, each with its own echo, while others come and go.
+// Many open WebSockets, each with its own echo; TestManyWebSockets has more.
 func TestWebSockets(t *testing.T) {
-	count := 300
-	if long() {
-		count = 4500 // four descriptors each
-	}
+	const count = 300
 	r := start(t, twoPools+web+"{name: all, pool: a}]}\n", backend(t, echoUpgrade))
 	before := inUse()
 	sockets := make([]*socket, count)
@@ -114,30 +109,12 @@ func TestWebSockets(t *testing.T) {
 			}
 		}
 	}()
-	each := func(do func(i int) error) {
-		t.Helper()
-		var all sync.WaitGroup
-		var failed atomic.Int64
-		for worker := range 16 {
-			all.Go(func() {
-				for i := worker; i < count; i += 16 {
-					if err := do(i); err != nil && failed.Add(1) < 5 {
-						t.Errorf("socket %d: %v", i, err)
-					}
-				}
-			})
-		}
-		all.Wait()
-		if n := failed.Load(); n > 0 {
-			t.Fatalf("%d of %d failed", n, count)
-		}
-	}
-	each(func(i int) (err error) {
+	eachOf(t, count, func(i int) (err error) {
 		sockets[i], err = dialSocket(r.addr)
 		return err
 	})
 	for round := range 3 {
-		each(func(i int) error { return sockets[i].echo(fmt.Sprintf("round %d of socket %d", round, i)) })
+		eachOf(t, count, func(i int) error { return sockets[i].echo(fmt.Sprintf("round %d of socket %d", round, i)) })
 	}
 	grown := inUse() - before
 	t.Logf("%d sockets, both ends in this process: %d KiB each", count, grown/int64(count)>>10)
