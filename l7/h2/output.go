@@ -3,6 +3,7 @@ package h2
 import (
 	"bytes"
 	"encoding/binary"
+	"runtime"
 	"sync"
 	"time"
 
@@ -23,6 +24,7 @@ type output struct {
 	buf     []byte
 	spare   []byte
 	writing bool
+	by      time.Time // deadline of writes; who writes has it
 	broken  bool
 	room    sync.Cond // buf became shorter, or broken
 	block   bytes.Buffer
@@ -52,6 +54,7 @@ func (c *conn) flushLocked() {
 		return // whoever writes comes back for it
 	}
 	o.writing = true
+	c.letOthersSpeak()
 	for len(o.buf) > 0 && !o.broken {
 		full := o.buf
 		o.buf = o.spare[:0]
@@ -71,9 +74,28 @@ func (c *conn) flushLocked() {
 	o.writing = false
 }
 
+// letOthersSpeak lets handlers that are ready add their answers to the write that
+// is to come: each would make a write of its own otherwise, as one that only
+// writes does not give the processor up. It lets go of the mutex.
+func (c *conn) letOthersSpeak() {
+	if c.handlers == 0 || len(c.out.buf) == 0 || len(c.out.buf) > outKept {
+		return
+	}
+	c.mu.Unlock()
+	runtime.Gosched()
+	c.mu.Lock()
+}
+
+// write has the time of WriteTimeout, and up to a quarter more: to set a deadline
+// costs as much as a small answer, and so is not done for each.
 func (c *conn) write(b []byte) error {
-	if err := c.nc.SetWriteDeadline(time.Now().Add(c.end.options.WriteTimeout)); err != nil {
-		return err
+	within := c.end.options.WriteTimeout
+	now := time.Now()
+	if left := c.out.by.Sub(now); left < within {
+		c.out.by = now.Add(within + within/4)
+		if err := c.nc.SetWriteDeadline(c.out.by); err != nil {
+			return err
+		}
 	}
 	_, err := c.nc.Write(b)
 	return err
