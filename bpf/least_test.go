@@ -43,8 +43,9 @@ func (l *lab) actives(t *testing.T, s service) (out []int64) {
 // they can be, and never more than one flow above that.
 func TestLeastConnFollowsWeights(t *testing.T) {
 	l := newLab(t)
+	behind := append(make([]lb.EffectiveWeight, 40), 1, 2, 1) // most of the pool is drained
 	for _, f := range []family{ip4, ip6} {
-		for _, weights := range [][]lb.EffectiveWeight{{1}, {1, 2, 4}, {1, 1, 1}, {5, 1}, {10, 10, 1}} {
+		for _, weights := range [][]lb.EffectiveWeight{{1}, {1, 2, 4}, {1, 1, 1}, {5, 1}, {10, 10, 1}, behind} {
 			s := leastConn(t, f, len(weights), weights...)
 			l.load(t, s)
 			total := lb.EffectiveWeight(0)

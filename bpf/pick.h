@@ -44,45 +44,62 @@ static __always_inline bool candidate_less(const struct candidate *a, const stru
 	return a->load * b->weight < b->load * a->weight;
 }
 
-/* Lists the candidates of a table; behind the last comes one of weight 0. Most of
- * what is read lies in the line of what was read before. A look-up that fails ends
- * the function, so that all ways through a round meet again, and the verifier looks
- * at each round once. */
-static __always_inline bool candidates_list(struct candidate *c, __u32 table, __u32 members,
+/* Copies the lines of LEAST_MAX words, the first of which is anywhere in its line. */
+static __always_inline bool arena_copy(struct arena_line to[LEAST_LINES], __u32 at)
+{
+	for (__u32 n = 0; n < LEAST_LINES; n++) {
+		struct arena_line *line = arena_line_of(at + n * ARENA_LINE);
+
+		if (!line)
+			return false;
+		__builtin_memcpy(__builtin_assume_aligned(&to[n], 8), __builtin_assume_aligned(line, 8),
+				 sizeof(*line));
+	}
+	return true;
+}
+
+/* Lists the candidates of a table; behind the last comes one of weight 0. False if
+ * some are not among the first LEAST_MAX members. The loop calls nothing, so that
+ * registers hold what it needs. */
+static __always_inline bool candidates_near(struct scratch *s, __u32 table, __u32 members,
 					    __u32 size)
 {
-	struct arena_line *entries = arena_line_of(table), *ids = arena_line_of(members);
-	__u32 ids_line = members / ARENA_LINE;
+	const __u32 *entry = s->entries[0].entry + table % ARENA_LINE;
+	const __u32 *ids = s->ids[0].entry + members % ARENA_LINE;
+	const __u32 mask = active_mask;
+	struct candidate *c = s->candidates;
 	__u64 *counts = active_all();
 
-	if (!counts || !entries || !ids)
+	if (!counts || !arena_copy(s->entries, table) || !arena_copy(s->ids, members))
 		return false;
-	for (__u32 i = 0; i < LEAST_MAX; i++, c++) {
-		__u32 entry, at, id;
+	for (__u32 i = 0; i < LEAST_MAX; i++, c++, entry++) {
+		__u32 slot = *entry & ENTRY_SLOT, id;
 
 		if (i >= size) {
 			c->weight = 0;
 			break;
 		}
-		if (table % ARENA_LINE == 0) {
-			entries = arena_line_of(table);
-			if (!entries)
-				return false;
-		}
-		entry = load_once(entries->entry[table++ % ARENA_LINE]);
-		at = members + (entry & ENTRY_SLOT);
-		if (at / ARENA_LINE != ids_line) {
-			ids_line = at / ARENA_LINE;
-			ids = arena_line_of(at);
-			if (!ids)
-				return false;
-		}
-		id = load_once(ids->entry[at % ARENA_LINE]);
-		c->load = load_once(counts[id & active_mask]);
-		c->weight = entry >> ENTRY_WEIGHT_SHIFT;
+		if (slot >= LEAST_MAX)
+			return false;
+		id = ids[slot];
+		c->load = load_once(counts[id & mask]);
+		c->weight = *entry >> ENTRY_WEIGHT_SHIFT;
 		c->id = id;
 	}
 	return true;
+}
+
+/* The same, wherever they are. */
+static __always_inline void candidates_far(struct candidate *c, __u32 table, __u32 members,
+					    __u32 size)
+{
+	for (__u32 i = 0; i < LEAST_MAX; i++, c++) {
+		if (i >= size) {
+			c->weight = 0;
+			break;
+		}
+		candidate_get(c, table, members, i);
+	}
 }
 
 /* The least loaded of all. Of equals any is taken, by weight, so that idle
@@ -94,9 +111,12 @@ __noinline int pick_least(__u32 table, __u32 members, __u32 size, __u64 draw)
 	struct scratch *s = scratch();
 	struct candidate *c;
 
-	if (!s || !candidates_list(s->candidates, table + 1, members + 1, size))
+	if (!s)
 		return 0;
+	if (!candidates_near(s, table + 1, members + 1, size))
+		candidates_far(s->candidates, table, members, size);
 	c = s->candidates;
+#pragma unroll
 	for (__u32 i = 0; i < LEAST_MAX && c->weight; i++, c++) {
 		__u64 n = c->load, w = c->weight, ours = load * w, theirs = n * weight;
 

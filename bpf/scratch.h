@@ -32,6 +32,8 @@ struct scratch {
 	struct tag came[2];   /* tags that the frame had, outermost first */
 	struct tag leaves[2]; /* and those that it shall have */
 	struct candidate candidates[LEAST_MAX];
+	struct arena_line entries[LEAST_LINES]; /* see pick.h; from here on copied by 8 bytes */
+	struct arena_line ids[LEAST_LINES];
 };
 
 struct {

@@ -17,6 +17,7 @@ enum constant {
 	ENTRY_SLOT = 0xffff,
 	ENTRY_WEIGHT_SHIFT = 16,
 	LEAST_MAX = 32, /* entries that PICK_LEAST compares */
+	LEAST_LINES = 1 + LEAST_MAX / ARENA_LINE, /* that they are in, at most */
 
 	VIP_MARK = 1, /* vip_key.pad: an entry that only says "has services" */
 

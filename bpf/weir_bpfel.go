@@ -124,6 +124,7 @@ const (
 	WeirConstantENTRY_SLOT         WeirConstant = 65535
 	WeirConstantENTRY_WEIGHT_SHIFT WeirConstant = 16
 	WeirConstantLEAST_MAX          WeirConstant = 32
+	WeirConstantLEAST_LINES        WeirConstant = 3
 	WeirConstantVIP_MARK           WeirConstant = 1
 	WeirConstantSNAT_SOURCES       WeirConstant = 32
 	WeirConstantSNAT_FIRST_PORT    WeirConstant = 1024
@@ -328,6 +329,8 @@ type WeirScratch struct {
 		Weight uint32
 		Id     uint32
 	}
+	Entries [3]WeirArenaLine
+	Ids     [3]WeirArenaLine
 }
 
 type WeirService struct {
