@@ -30,8 +30,10 @@ func TestFlood(t *testing.T) {
 }
 
 const (
-	floodedFlows = 1024 // the least; room for three times as many
-	silentEach   = 150  // established connections, and as many streams
+	// Room for three times as many, which a million packets a second replace in a
+	// tenth of a second: longer than a newcomer's answer takes.
+	floodedFlows = 1 << 15
+	silentEach   = 150 // established connections, and as many streams
 	talkingEach  = 25
 	talkPause    = 20 * time.Millisecond
 	newcomers    = 2 // at once, of each protocol
@@ -41,6 +43,7 @@ func testFlood(t *testing.T, p plan) {
 	l := start(t, p)
 	f := newFlooder(t, l)
 	cpu := reserveCPU(t, l.daemon)
+	l.pollOn(t, cpu)
 	silent, talking := l.converse(t, silentEach), l.converse(t, talkingEach)
 	for _, proto := range []lb.Proto{lb.TCP, lb.UDP} {
 		t.Run(proto.String(), func(t *testing.T) {

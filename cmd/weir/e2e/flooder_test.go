@@ -6,8 +6,12 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 	"unsafe"
@@ -41,7 +45,7 @@ const (
 	floodFrame = 96 // bytes: FRAME_MAX
 	floodClass = 0x20
 	floodOrder = 3       // ORDER_FLOOD
-	floodRun   = 1 << 13 // packets between looks at the clock
+	floodRun   = 1 << 19 // packets between looks at the clock: each run waits for a grace period of RCU
 	liveFrames = 1 << 1  // BPF_F_TEST_XDP_LIVE_FRAMES, Linux 5.18
 	balancer   = "lb"    // the switch's port
 )
@@ -176,9 +180,7 @@ func floodL4(port uint16, proto lb.Proto) []byte {
 	return l4
 }
 
-// onCPU runs f with this thread, which must be locked, on one CPU, behind
-// everything else that wants to run there: the flood takes what the balancer
-// leaves, and fills no queue that other packets wait in.
+// onCPU runs f with this thread, which must be locked, on one CPU.
 func onCPU(cpu int, f func() error) error {
 	var before, one unix.CPUSet
 	one.Set(cpu)
@@ -186,13 +188,56 @@ func onCPU(cpu int, f func() error) error {
 	if err == nil {
 		err = unix.SchedSetaffinity(0, &one)
 	}
-	if err == nil {
-		err = unix.Setpriority(unix.PRIO_PROCESS, 0, 19)
-	}
 	if err != nil {
 		return fmt.Errorf("moving to CPU %d: %w", cpu, err)
 	}
-	return errors.Join(f(), unix.Setpriority(unix.PRIO_PROCESS, 0, 0), unix.SchedSetaffinity(0, &before))
+	return errors.Join(f(), unix.SchedSetaffinity(0, &before))
+}
+
+// pollOn has threads poll the balancer's NICs, on one CPU and before all else
+// there. With the flood on the same CPU no queue is ever full: it drops whole what
+// is sent on another CPU, long before the balancer sees it.
+func (l *lab) pollOn(t *testing.T, cpu int) {
+	t.Helper()
+	err := l.Balancer.Do(func() error {
+		c := exec.Command("sh", "-c", `mount -t sysfs sysfs /sys && for f in /sys/class/net/*/threaded; do case $f in */lo/*) ;; *) echo 1 >$f || exit ;; esac; done`)
+		c.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
+		out, err := c.CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("%w: %s", err, out)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal("having threads poll:", err)
+	}
+	var one unix.CPUSet
+	one.Set(cpu)
+	names, err := filepath.Glob("/proc/[0-9]*/comm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	polling := 0
+	for _, name := range names {
+		comm, err := os.ReadFile(name)
+		if err != nil || !strings.HasPrefix(string(comm), "napi/") {
+			continue
+		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(name)))
+		if err == nil {
+			err = unix.SchedSetaffinity(pid, &one)
+		}
+		if err == nil {
+			err = unix.SchedSetAttr(pid, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 1}, 0)
+		}
+		if err != nil {
+			t.Fatalf("moving %s: %v", comm, err)
+		}
+		polling++
+	}
+	if polling == 0 {
+		t.Fatal("no thread polls")
+	}
 }
 
 // reserveCPU takes a CPU from all threads of this process and of the daemon
