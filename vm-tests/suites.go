@@ -31,21 +31,21 @@ type suite struct {
 
 func suites() []suite {
 	return []suite{
-		{name: "smoke", smoke: true, tests: "^(TestVerifier|TestAttach|TestDemo)", nics: nics(), limit: 5 * time.Minute},
-		{name: "verifier", tests: "^(TestVerifier|TestAttach)", nics: nics(), limit: 3 * time.Minute},
-		{name: "demo", tests: "^TestDemo", limit: 8 * time.Minute},
-		{name: "packets", pkg: "weir/bpf", tests: "^Test", short: true, limit: 15 * time.Minute},
-		{name: "dataplane", pkg: "weir/loader/dataplane", tests: "^Test", skip: "TestOperations", short: true, limit: 10 * time.Minute},
-		{name: "decap", pkg: "weir/bpf/decap", tests: "^Test", limit: 5 * time.Minute},
-		{name: "agent", pkg: "weir/agent/dsr", tests: "^Test", limit: 5 * time.Minute},
-		{name: "tunnels", pkg: "weir/agent/e2e", tests: "^Test", skip: "HAProxy", whole: true, limit: 10 * time.Minute},
-		{name: "carry", pkg: "weir/cmd/weir/carry", tests: "^Test", skip: "OverVLANs|OverBonds", whole: true, limit: 15 * time.Minute},
-		{name: "vlan", pkg: "weir/cmd/weir/carry", tests: "OverVLANs", whole: true, limit: 10 * time.Minute},
-		{name: "bond", pkg: "weir/cmd/weir/carry", tests: "OverBonds", whole: true, limit: 10 * time.Minute},
-		{name: "nexthop", pkg: "weir/loader/nexthop", tests: "^Test", limit: 5 * time.Minute},
-		{name: "sockets", pkg: "weir/l7/tier", tests: "^TestManyWebSockets$", whole: true, limit: 10 * time.Minute},
-		{name: "upgrade", pkg: "weir/cmd/weir/e2e", tests: "^(TestKill|TestRestarts)$", whole: true, limit: 10 * time.Minute},
-		{name: "e2e", pkg: "weir/cmd/weir/e2e", tests: "^(TestUDP|TestNonVIP|TestUnload|TestACL|TestNewFlowsPerSource|TestCapture)$", limit: 15 * time.Minute},
+		{name: "smoke", smoke: true, tests: "^(TestVerifier|TestAttach|TestDemo)", nics: nics(), limit: 10 * time.Minute},
+		{name: "verifier", tests: "^(TestVerifier|TestAttach)", nics: nics(), limit: 6 * time.Minute},
+		{name: "demo", tests: "^TestDemo", limit: 16 * time.Minute},
+		{name: "packets", pkg: "weir/bpf", tests: "^Test", short: true, limit: 30 * time.Minute},
+		{name: "dataplane", pkg: "weir/loader/dataplane", tests: "^Test", skip: "TestOperations", short: true, limit: 20 * time.Minute},
+		{name: "decap", pkg: "weir/bpf/decap", tests: "^Test", limit: 10 * time.Minute},
+		{name: "agent", pkg: "weir/agent/dsr", tests: "^Test", limit: 10 * time.Minute},
+		{name: "tunnels", pkg: "weir/agent/e2e", tests: "^Test", skip: "HAProxy", whole: true, limit: 20 * time.Minute},
+		{name: "carry", pkg: "weir/cmd/weir/carry", tests: "^Test", skip: "OverVLANs|OverBonds", whole: true, limit: 30 * time.Minute},
+		{name: "vlan", pkg: "weir/cmd/weir/carry", tests: "OverVLANs", whole: true, limit: 20 * time.Minute},
+		{name: "bond", pkg: "weir/cmd/weir/carry", tests: "OverBonds", whole: true, limit: 20 * time.Minute},
+		{name: "nexthop", pkg: "weir/loader/nexthop", tests: "^Test", limit: 10 * time.Minute},
+		{name: "sockets", pkg: "weir/l7/tier", tests: "^TestManyWebSockets$", whole: true, limit: 20 * time.Minute},
+		{name: "upgrade", pkg: "weir/cmd/weir/e2e", tests: "^(TestKill|TestRestarts)$", whole: true, limit: 20 * time.Minute},
+		{name: "e2e", pkg: "weir/cmd/weir/e2e", tests: "^(TestUDP|TestNonVIP|TestUnload|TestACL|TestNewFlowsPerSource|TestCapture)$", limit: 30 * time.Minute},
 	}
 }
 
