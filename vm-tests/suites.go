@@ -34,7 +34,7 @@ func suites() []suite {
 		{name: "smoke", smoke: true, tests: "^(TestVerifier|TestAttach|TestDemo)", nics: nics(), limit: 10 * time.Minute},
 		{name: "verifier", tests: "^(TestVerifier|TestAttach)", nics: nics(), limit: 6 * time.Minute},
 		{name: "demo", tests: "^TestDemo", limit: 16 * time.Minute},
-		{name: "packets", pkg: "weir/bpf", tests: "^Test", short: true, limit: 30 * time.Minute},
+		{name: "packets", pkg: "weir/bpf", tests: "^Test", skip: "TestReplays", short: true, limit: 30 * time.Minute},
 		{name: "dataplane", pkg: "weir/loader/dataplane", tests: "^Test", skip: "TestOperations", short: true, limit: 20 * time.Minute},
 		{name: "decap", pkg: "weir/bpf/decap", tests: "^Test", limit: 10 * time.Minute},
 		{name: "agent", pkg: "weir/agent/dsr", tests: "^Test", limit: 10 * time.Minute},
