@@ -4,6 +4,7 @@ import (
 	"bytes"
 	std "context"
 	"errors"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -285,4 +286,28 @@ func (l *lab) forwarded(t *testing.T) (n uint64) {
 		n += uint64(b.packets)
 	}
 	return n
+}
+
+// stay keeps the test on one CPU.
+func stay(t *testing.T) {
+	t.Helper()
+	runtime.LockOSThread()
+	var before, one unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &before); err != nil {
+		t.Fatal(err)
+	}
+	for cpu := range runtime.NumCPU() {
+		if one.Count() == 0 && before.IsSet(cpu) {
+			one.Set(cpu)
+		}
+	}
+	if err := unix.SchedSetaffinity(0, &one); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.SchedSetaffinity(0, &before); err != nil {
+			t.Error(err)
+		}
+		runtime.UnlockOSThread()
+	})
 }

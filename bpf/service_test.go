@@ -1,43 +1,16 @@
 package bpf_test
 
 import (
+	"errors"
 	"net/netip"
-	"runtime"
 	"testing"
-
-	"golang.org/x/sys/unix"
 
 	"weir/loader/lb"
 )
 
-// stay keeps the test on one CPU.
-func stay(t *testing.T) {
-	t.Helper()
-	runtime.LockOSThread()
-	var before, one unix.CPUSet
-	if err := unix.SchedGetaffinity(0, &before); err != nil {
-		t.Fatal(err)
-	}
-	for cpu := range runtime.NumCPU() {
-		if one.Count() == 0 && before.IsSet(cpu) {
-			one.Set(cpu)
-		}
-	}
-	if err := unix.SchedSetaffinity(0, &one); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := unix.SchedSetaffinity(0, &before); err != nil {
-			t.Error(err)
-		}
-		runtime.UnlockOSThread()
-	})
-}
-
 // The service that a CPU found last is no longer found when it is withdrawn, even
 // while flows keep its entry, and comes after one of a packet's own port.
 func TestNewFlowsFollowTheListOfServices(t *testing.T) {
-	stay(t)
 	l := newLab(t)
 	for _, f := range []family{ip4, ip6} {
 		own := lb.VIP{Addr: f.all.Addr, Port: 81, Proto: lb.TCP}
@@ -46,7 +19,15 @@ func TestNewFlowsFollowTheListOfServices(t *testing.T) {
 		expect := func(when string, to netip.AddrPort, want verdict) {
 			t.Helper()
 			n++
-			got, _, err := l.run("in0", packet(tcp, client(f, n).from, to).carrying(syn).bytes())
+			var got verdict
+			err := l.ns.Do(func() error {
+				release, err := pin()
+				if err != nil {
+					return err
+				}
+				got, _, err = l.run("in0", packet(tcp, client(f, n).from, to).carrying(syn).bytes())
+				return errors.Join(err, release())
+			})
 			if err != nil || got != want {
 				t.Errorf("%s, %s: a new flow to %s: %s (%v), want %s", f.name, when, to, got, err, want)
 			}
