@@ -156,9 +156,9 @@ func (s *Set) replace(next map[Key]*check) {
 
 // Run probes until ctx ends, and returns when the last probe has.
 func (s *Set) Run(ctx context.Context) error {
-	s.runs(ctx)
+	s.during(ctx)
 	defer s.probes.Wait()
-	defer s.runs(nil)
+	defer s.ended()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -174,10 +174,16 @@ func (s *Set) Run(ctx context.Context) error {
 	}
 }
 
-func (s *Set) runs(ctx context.Context) {
+func (s *Set) during(ctx context.Context) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ctx = ctx
+}
+
+func (s *Set) ended() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ctx = nil
 }
 
 // launch begins the probes that are due, but for those that begin with a SYN,

@@ -14,8 +14,10 @@ import (
 // Ports that answers come to; probers share none. No socket of this host has
 // them unless net.ipv4.ip_local_port_range was changed: it ends at 60999.
 const (
-	FirstDirectPort, LastDirectPort = 61000, 63487 // of a Prober
-	FirstVIPPort, LastVIPPort       = 63488, 65535 // of probes by VIP
+	FirstDirectPort = 61000 // of a Prober, as far as LastDirectPort
+	LastDirectPort  = 63487
+	FirstVIPPort    = 63488 // of probes by VIP, as far as LastVIPPort
+	LastVIPPort     = 65535
 )
 
 // Ear is packet sockets, one for each family, that hear answers to some ports.

@@ -18,7 +18,9 @@ const (
 
 // Flags of segments.
 const (
-	SYN, RST, ACK = 0x02, 0x04, 0x10
+	SYN = 0x02
+	RST = 0x04
+	ACK = 0x10
 )
 
 const (
