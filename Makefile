@@ -43,7 +43,7 @@ bench-l7: deps-bench build ## CPU time of a request against nginx and HAProxy, a
 vm-smoke: deps-vm ## Debian's kernels 6.1 and 6.12 in virtual machines: verifier, native XDP, a demo; about a minute
 	WEIR_VM=smoke $(GO) test -count=1 -v -timeout 15m -run '^TestVM$$' ./vm-tests
 
-vm-test: deps-vm ## all that runs in virtual machines, and whether a broken one is noticed; an hour and a half without KVM
+vm-test: deps-vm ## all that runs in virtual machines, and whether a broken one is noticed; more than an hour without KVM
 	WEIR_VM=all $(GO) test -count=1 -v -timeout 180m ./vm-tests
 
 vagrant-validate: deps-vagrant ## checks the Vagrantfile; `vagrant up` starts its machines

@@ -13,11 +13,15 @@ import (
 // Features that take VLAN tags out of frames, or leave them beside frames that
 // are sent. A tag of 802.1ad (a provider's, the outer of two) has its own.
 const (
-	TxVLAN   = "tx-vlan-hw-insert"
-	TxOuter  = "tx-vlan-stag-hw-insert"
-	RxOuter  = "rx-vlan-stag-hw-parse"
+	TxVLAN  = "tx-vlan-hw-insert"
+	TxOuter = "tx-vlan-stag-hw-insert"
+	RxOuter = "rx-vlan-stag-hw-parse"
+)
+
+// What linux/ethtool_netlink.h numbers.
+const (
 	family   = "ethtool"
-	getAll   = 11 // ETHTOOL_MSG_FEATURES_GET (linux/ethtool_netlink.h)
+	getAll   = 11 // ETHTOOL_MSG_FEATURES_GET
 	change   = 12 // ETHTOOL_MSG_FEATURES_SET
 	header   = 1  // ETHTOOL_A_FEATURES_HEADER
 	wanted   = 3  // ETHTOOL_A_FEATURES_WANTED
