@@ -48,7 +48,7 @@ static __always_inline bool acl_flow_known(struct scratch *s)
 	word = flow_find(&at, &slot);
 	id = flow_id(word);
 	b = word ? bpf_map_lookup_elem(&backends, &id) : 0;
-	return b && b->forward && !__builtin_memcmp(&b->vip, &s->tuple.dst, sizeof(b->vip));
+	return b && b->forward && same_address(&b->vip, &s->tuple.dst);
 }
 
 /* Is the source of s->tuple denied the service that it is a flow of? 1: yes. */

@@ -102,7 +102,7 @@ static __always_inline int encapsulate(struct packet *p, const struct backend *b
 	if (b->family == 4) {
 		if (l3 + sizeof(struct iphdr) + UDP_HEADER > end)
 			return lost();
-		p->eth->h_proto = bpf_htons(ETH_P_IP);
+		*ethertype(p->eth) = bpf_htons(ETH_P_IP);
 		outer_ip4(l3, b, tos, proto, p->l3_length + overhead, hash);
 		if (udp)
 			outer_udp(l3 + sizeof(struct iphdr), p->l3_length, hash);
@@ -110,7 +110,7 @@ static __always_inline int encapsulate(struct packet *p, const struct backend *b
 	}
 	if (l3 + sizeof(struct ipv6hdr) + UDP_HEADER > end)
 		return lost();
-	p->eth->h_proto = bpf_htons(ETH_P_IPV6);
+	*ethertype(p->eth) = bpf_htons(ETH_P_IPV6);
 	outer_ip6(l3, b, tos, proto, p->l3_length + udp, hash);
 	if (udp)
 		outer_udp(l3 + sizeof(struct ipv6hdr), p->l3_length, hash);

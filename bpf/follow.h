@@ -11,7 +11,7 @@ static __always_inline bool fragment_has_pair(const struct scratch *s, __u32 pai
 
 	return client && client->port == s->tuple.sport &&
 	       flow_id(snat_holder(&at, pair)) == id &&
-	       !__builtin_memcmp(&client->addr, &s->tuple.src, sizeof(client->addr));
+	       same_address(&client->addr, &s->tuple.src);
 }
 
 /* May a first fragment go where it would? Not if an earlier one of its packet
@@ -152,7 +152,7 @@ static __always_inline bool sent_by(const struct packet *p, const struct backend
 {
 	if (p->version == 4)
 		return p->ip4->saddr == b->addr.word[3];
-	return !__builtin_memcmp(&p->ip6->saddr, &b->addr, sizeof(b->addr));
+	return same_address(&p->ip6->saddr, &b->addr);
 }
 
 /* To the backend of the first. source: of ours, 0 to keep the client's. */

@@ -128,7 +128,7 @@ static __always_inline bool icmp_quoted6(struct packet *p, void *end, struct tup
 
 	if ((void *)(ports + 4) > end || icmp_room(p) < sizeof(*ip) + QUOTED_L4 ||
 	    !balanced(ip->nexthdr) ||
-	    __builtin_memcmp(&ip->saddr, &p->ip6->daddr, sizeof(ip->saddr)))
+	    !same_address(&ip->saddr, &p->ip6->daddr))
 		return false;
 	p->quoted = ip;
 	p->quoted_ports = ports;

@@ -225,6 +225,12 @@ static __always_inline enum parsed parse_ip6(struct packet *p, void *end)
 	return PARSED_EXTENSIONS;
 }
 
+/* struct ethhdr is packed: its type would be read and written as bytes. */
+static __always_inline __be16 *ethertype(struct ethhdr *eth)
+{
+	return (__be16 *)eth + ETH_ALEN;
+}
+
 static __always_inline enum parsed parse(struct xdp_md *ctx, struct packet *p)
 {
 	void *data = (void *)(long)ctx->data;
@@ -237,7 +243,7 @@ static __always_inline enum parsed parse(struct xdp_md *ctx, struct packet *p)
 	if ((void *)(eth + 1) > end)
 		return PARSED_NOT_IP;
 	p->l3 = eth + 1;
-	switch (eth->h_proto) {
+	switch (*ethertype(eth)) {
 	case bpf_htons(ETH_P_IP):
 		return parse_ip4(p, end);
 	case bpf_htons(ETH_P_IPV6):
@@ -247,6 +253,14 @@ static __always_inline enum parsed parse(struct xdp_md *ctx, struct packet *p)
 		return PARSED_VLAN;
 	}
 	return PARSED_NOT_IP;
+}
+
+/* Of 16 bytes. memcmp would be one of bytes: 64 instructions, 5 ns. */
+static __always_inline bool same_address(const void *a, const void *b)
+{
+	const __u32 *v = a, *w = b;
+
+	return !((v[0] ^ w[0]) | (v[1] ^ w[1]) | (v[2] ^ w[2]) | (v[3] ^ w[3]));
 }
 
 /* An address in 16 bytes, IPv4 mapped. */

@@ -17,7 +17,7 @@ static __always_inline struct service *service_get(const struct vip_key *key, __
 static __always_inline bool service_is(const struct service *s, const struct vip_key *key)
 {
 	return s->port == key->port && s->proto == key->proto &&
-	       !__builtin_memcmp(&s->vip, &key->addr, sizeof(key->addr));
+	       same_address(&s->vip, &key->addr);
 }
 
 /* Exact port first, then every port. */

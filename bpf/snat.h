@@ -227,7 +227,7 @@ static __always_inline bool snat_is_from(const struct packet *p, const struct ba
 	packet_source(p, &from);
 	return b->forward == FORWARD_SNAT && b->proto == p->proto &&
 	       (!b->port || b->port == p->sport) &&
-	       !__builtin_memcmp(&from, &b->addr, sizeof(from));
+	       same_address(&from, &b->addr);
 }
 
 /* A packet to a source of ours, from the backend of the flow that has it: its

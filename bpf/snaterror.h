@@ -161,7 +161,7 @@ static __always_inline bool quotes_backend(const struct scratch *s, const struct
 {
 	return b->forward == FORWARD_SNAT && b->proto == s->tuple.proto &&
 	       (!b->port || b->port == s->tuple.sport) &&
-	       !__builtin_memcmp(&s->tuple.src, &b->addr, sizeof(b->addr));
+	       same_address(&s->tuple.src, &b->addr);
 }
 
 /* An error to a source of ours: about what a client sent to the VIP, or this

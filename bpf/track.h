@@ -79,7 +79,7 @@ static __always_inline bool track_is_for(const struct packet *p, const struct ba
 {
 	if (p->version == 4)
 		return p->ip4->daddr == b->vip.word[3];
-	return !__builtin_memcmp(&p->ip6->daddr, &b->vip, sizeof(b->vip));
+	return same_address(&p->ip6->daddr, &b->vip);
 }
 
 /* A stored flow: its backend, or 0 if the packet starts a new one. */
@@ -194,7 +194,7 @@ static __always_inline bool track_is_from(const struct packet *p, const struct b
 		return false;
 	if (p->version == 4)
 		return p->ip4->saddr == b->addr.word[3];
-	return !__builtin_memcmp(&p->ip6->saddr, &b->addr, sizeof(b->addr));
+	return same_address(&p->ip6->saddr, &b->addr);
 }
 
 /* A packet from a shared real: whose flow it is. Flows that began before the
