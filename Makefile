@@ -34,7 +34,7 @@ fuzz: deps-test ## the packet path against its model, PACKETS=20000000 at length
 		$(GO) test -count=1 -run '^$$' -fuzz "^$${func#func }$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x "$$(dirname "$$file")" </dev/null; \
 	done
 
-bench-l4: ## cost of the packet path, 2 to 3 minutes; FORWARD=dsr,nat FAMILY=4 for less, JSON=1 for lines of JSON
+bench-l4: ## cost of the packet path, about 3 minutes; FORWARD=dsr,nat FAMILY=4 for less, JSON=1 for lines of JSON
 	@JSON='$(JSON)' FORWARD='$(FORWARD)' FAMILY='$(FAMILY)' $(GO) run ./loader/dataplane/l4bench
 
 bench-l7: deps-bench build ## CPU time of a request against nginx and HAProxy, about 6 minutes; CASES=proxy,cache SECONDS=2 for less, JSON=1 for lines of JSON

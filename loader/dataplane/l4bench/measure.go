@@ -19,10 +19,11 @@ type effort struct {
 }
 
 // effortFor: figures of few flows are small, so that noise is a larger part of
-// them, but caches are soon warm.
+// them, but caches are soon warm. What else a machine does comes and goes in
+// parts of a second: many short rounds outlast it.
 func effortFor(flows int) effort {
 	if flows <= 1000 {
-		return effort{rounds: 9, warm: 20_000, packets: 200_000}
+		return effort{rounds: 41, warm: 10_000, packets: 100_000}
 	}
 	return effort{rounds: 3, warm: 200_000, packets: 500_000}
 }
