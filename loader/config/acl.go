@@ -1,15 +1,10 @@
 package config
 
 import (
-	"errors"
 	"fmt"
-	"io"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"strings"
-
-	"golang.org/x/sys/unix"
 
 	"weir/loader/lb"
 )
@@ -104,7 +99,7 @@ func (a *aclReader) file(p *path, name string) (out []netip.Prefix) {
 		a.r.field(p, "%s is not an absolute path", quote(name))
 		return nil
 	}
-	data, err := readRegular(name)
+	data, err := readRegular(name, MaxBytes)
 	if err != nil {
 		a.r.field(p, "%s", err)
 		return nil
@@ -127,23 +122,6 @@ func (a *aclReader) file(p *path, name string) (out []netip.Prefix) {
 		a.r.field(p, "%s: %d more lines are no prefixes", name, faults-mostLineFaults)
 	}
 	return out
-}
-
-// readRegular reads a file of at most MaxBytes, and nothing that could block.
-func readRegular(name string) ([]byte, error) {
-	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return nil, errors.Join(err, fmt.Errorf("%s is not a regular file", name))
-	}
-	data, err := io.ReadAll(io.LimitReader(f, MaxBytes+1))
-	if err == nil && len(data) > MaxBytes {
-		err = fmt.Errorf("%s is larger than %d MiB", name, MaxBytes>>20)
-	}
-	return data, err
 }
 
 // checkACLs reports more prefixes than there can be.

@@ -2,11 +2,7 @@ package config
 
 import (
 	"crypto/tls"
-	"fmt"
-	"io"
 	"math"
-	"os"
-	"path/filepath"
 	"reflect"
 	"strings"
 	"time"
@@ -69,16 +65,16 @@ func readAgent(r *report, p *path, raw agent) lb.Agent {
 			return out
 		}
 	}
-	h := &healthReader{r: r, p: p}
+	f := fields{r, p}
 	switch {
 	case raw.Port != nil || out.Protocol == lb.AgentWeir:
-		out.Port = uint16(h.number("port", raw.Port, defaultAgentPort, 1, math.MaxUint16))
+		out.Port = uint16(f.number("port", raw.Port, defaultAgentPort, 1, math.MaxUint16))
 	default:
 		r.missing(p.key("port"), "where the agent listens")
 	}
-	out.Interval = h.duration("interval", raw.Interval, defaultAgentInterval, minInterval, maxInterval)
-	if out.Interval > 0 {
-		out.Timeout = h.duration("timeout", raw.Timeout, out.Interval/2, minProbe, out.Interval)
+	out.Interval = f.duration("interval", raw.Interval, defaultAgentInterval, minInterval, maxInterval)
+	if !r.known(p.key("interval")) {
+		out.Timeout = f.duration("timeout", raw.Timeout, out.Interval/2, minProbe, out.Interval)
 	}
 	keys := map[string]*string{"name": raw.Name, "ca": raw.CA, "certificate": raw.Certificate, "key": raw.Key}
 	if out.Protocol == lb.AgentWeir {
@@ -126,22 +122,4 @@ func readIdentity(r *report, p *path, raw agent, out *lb.Agent) {
 	if _, err := tls.X509KeyPair([]byte(out.Certificate), []byte(out.Key)); err != nil {
 		r.field(p.key("certificate"), "%s and the key do not fit: %s", quote(*raw.Certificate), err)
 	}
-}
-
-// readPEM reads a small file. Its errors continue a sentence that begins with
-// the file's name.
-func readPEM(name string) (string, error) {
-	if !filepath.IsAbs(name) {
-		return "", fmt.Errorf("is not an absolute path")
-	}
-	f, err := os.Open(name)
-	if err != nil {
-		return "", fmt.Errorf("cannot be read: %w", err)
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxCA))
-	if err != nil {
-		return "", fmt.Errorf("cannot be read: %w", err)
-	}
-	return string(text), nil
 }

@@ -1,12 +1,8 @@
 package config
 
 import (
-	"crypto/x509"
 	"encoding/hex"
-	"fmt"
-	"io"
 	"math"
-	"os"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -25,7 +21,6 @@ const (
 	maxStreak                = 100
 	maxJitter                = 50
 	maxPayload               = 1024 // bytes; fits a datagram everywhere
-	maxCA                    = 1 << 20
 
 	defaultInterval = 2 * time.Second
 	defaultRise     = 2
@@ -112,9 +107,9 @@ func readHealth(r *report, p *path, raw health) lb.Health {
 		return lb.Health{}
 	}
 	checkHealthKeys(r, p, raw, kind)
-	h := &healthReader{r: r, p: p, raw: raw, out: lb.Health{Type: kind, Command: raw.Command}}
+	h := &healthReader{fields: fields{r, p}, raw: raw, out: lb.Health{Type: kind, Command: raw.Command}}
 	if raw.Via != nil {
-		h.out.Via = lb.HealthVia(h.oneOf("via", raw.Via, "", []string{string(lb.ViaAddress), string(lb.ViaVIP), string(lb.ViaBoth)}))
+		h.out.Via = lb.HealthVia(h.oneOf("via", raw.Via, "", string(lb.ViaAddress), string(lb.ViaVIP), string(lb.ViaBoth)))
 	}
 	h.timing()
 	switch {
@@ -122,7 +117,7 @@ func readHealth(r *report, p *path, raw health) lb.Health {
 		h.http()
 	case kind.GRPC():
 		h.out.Host = h.word("host", raw.Host, "")
-		h.out.Service = h.text(raw.Service, "")
+		h.out.Service = or(raw.Service, "")
 	case kind == lb.HealthTCP, kind == lb.HealthUDP:
 		h.payload()
 	case kind == lb.HealthDNS:
@@ -149,8 +144,7 @@ func checkHealthKeys(r *report, p *path, raw health, kind lb.HealthType) {
 
 // healthReader reads one check.
 type healthReader struct {
-	r   *report
-	p   *path
+	fields
 	raw health
 	out lb.Health
 }
@@ -158,7 +152,7 @@ type healthReader struct {
 func (h *healthReader) timing() {
 	h.out.Port = uint16(h.number("port", h.raw.Port, 0, 1, math.MaxUint16))
 	h.out.Interval = h.duration("interval", h.raw.Interval, defaultInterval, minInterval, maxInterval)
-	if h.out.Interval == 0 {
+	if h.r.known(h.p.key("interval")) {
 		return // what must fit into it is unknown
 	}
 	h.out.FastInterval = h.duration("fast_interval", h.raw.FastInterval, max(h.out.Interval/4, minFast), minFast, h.out.Interval)
@@ -172,16 +166,16 @@ func (h *healthReader) http() {
 	h.out.Method = h.word("method", h.raw.Method, "GET")
 	h.out.Path = h.word("path", h.raw.Path, "/")
 	if !strings.HasPrefix(h.out.Path, "/") {
-		h.r.field(h.p.key("path"), "%s does not begin with /", quote(h.out.Path))
+		h.fault("path", "%s does not begin with /", quote(h.out.Path))
 	}
 	h.out.Host = h.word("host", h.raw.Host, "")
 	var err error
-	if h.out.Status, err = lb.ParseStatusSet(h.text(h.raw.Status, "200-299")); err != nil {
-		h.r.field(h.p.key("status"), "%s is not codes in 100..599 such as 200-299,304", quote(*h.raw.Status))
+	if h.out.Status, err = lb.ParseStatusSet(or(h.raw.Status, "200-299")); err != nil {
+		h.fault("status", "%s is not codes in 100..599 such as 200-299,304", quote(*h.raw.Status))
 	}
-	h.out.Body, h.out.BodyRegexp = h.text(h.raw.Body, ""), h.text(h.raw.BodyRegexp, "")
+	h.out.Body, h.out.BodyRegexp = or(h.raw.Body, ""), or(h.raw.BodyRegexp, "")
 	if _, err := regexp.Compile(h.out.BodyRegexp); err != nil {
-		h.r.field(h.p.key("body_regexp"), "%s is no regular expression (RE2): %s", quote(h.out.BodyRegexp), err)
+		h.fault("body_regexp", "%s is no regular expression (RE2): %s", quote(h.out.BodyRegexp), err)
 	}
 }
 
@@ -194,12 +188,12 @@ func (h *healthReader) payload() {
 
 func (h *healthReader) dns() {
 	h.out.Query = h.word("query", h.raw.Query, "")
-	h.out.Record = h.oneOf("record", h.raw.Record, "A", lb.DNSRecords())
-	h.out.RCode = h.oneOf("rcode", h.raw.RCode, "NOERROR", lb.DNSRCodes())
+	h.out.Record = h.oneOf("record", h.raw.Record, "A", lb.DNSRecords()...)
+	h.out.RCode = h.oneOf("rcode", h.raw.RCode, "NOERROR", lb.DNSRCodes()...)
 	if h.raw.Query == nil {
 		h.r.missing(h.p.key("query"), "the name to ask for")
 	} else if !isDNSName(h.out.Query) {
-		h.r.field(h.p.key("query"), "%s is no DNS name", quote(h.out.Query))
+		h.fault("query", "%s is no DNS name", quote(h.out.Query))
 	}
 }
 
@@ -222,156 +216,39 @@ func (h *healthReader) command() {
 func (h *healthReader) tls() {
 	h.out.ServerName = h.word("server_name", h.raw.ServerName, "")
 	h.out.Verify = lb.TLSVerify(h.oneOf("verify", h.raw.Verify, string(lb.VerifyFull),
-		[]string{string(lb.VerifyFull), string(lb.VerifyChain), string(lb.VerifyNone)}))
+		string(lb.VerifyFull), string(lb.VerifyChain), string(lb.VerifyNone)))
 	h.out.WarnBefore = h.duration("warn_before", h.raw.WarnBefore, defaultWarn, 0, 10*365*24*time.Hour)
 	if h.raw.CA == nil {
 		return
 	}
 	var err error
 	if h.out.CA, err = readCA(*h.raw.CA); err != nil {
-		h.r.field(h.p.key("ca"), "%s %s", quote(*h.raw.CA), err)
+		h.fault("ca", "%s %s", quote(*h.raw.CA), err)
 	}
-}
-
-// readCA reads a file of certificates. Its errors continue a sentence that
-// begins with the file's name.
-func readCA(name string) (string, error) {
-	if !filepath.IsAbs(name) {
-		return "", fmt.Errorf("is not an absolute path")
-	}
-	f, err := os.Open(name)
-	if err != nil {
-		return "", fmt.Errorf("cannot be read: %w", err)
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxCA))
-	if err != nil {
-		return "", fmt.Errorf("cannot be read: %w", err)
-	}
-	if !x509.NewCertPool().AppendCertsFromPEM(text) {
-		return "", fmt.Errorf("has no PEM certificate")
-	}
-	return string(text), nil
-}
-
-func (h *healthReader) text(raw *string, otherwise string) string {
-	if raw == nil {
-		return otherwise
-	}
-	return *raw
 }
 
 // word is text that goes into a request line or header: without blanks and
 // control characters.
 func (h *healthReader) word(key string, raw *string, otherwise string) string {
-	s := h.text(raw, otherwise)
+	s := or(raw, otherwise)
 	if raw != nil && (s == "" || strings.ContainsFunc(s, func(c rune) bool { return c <= ' ' || c >= 0x7f })) {
-		h.r.field(h.p.key(key), "%s is not ASCII text without blanks", quote(s))
+		h.fault(key, "%s is not ASCII text without blanks", quote(s))
 	}
 	return s
 }
 
 // bytes reads text or, after "hex:", hexadecimal digits.
 func (h *healthReader) bytes(key string, raw *string) string {
-	s := h.text(raw, "")
+	s := or(raw, "")
 	if digits, isHex := strings.CutPrefix(s, "hex:"); isHex {
 		b, err := hex.DecodeString(digits)
 		if err != nil {
-			h.r.field(h.p.key(key), "%s has no hexadecimal bytes after hex:", quote(s))
+			h.fault(key, "%s has no hexadecimal bytes after hex:", quote(s))
 		}
 		s = string(b)
 	}
 	if len(s) > maxPayload {
-		h.r.field(h.p.key(key), "%d bytes are more than there can be (%d)", len(s), maxPayload)
+		h.fault(key, "%d bytes are more than there can be (%d)", len(s), maxPayload)
 	}
 	return s
-}
-
-func (h *healthReader) oneOf(key string, raw *string, otherwise string, allowed []string) string {
-	s := h.text(raw, otherwise)
-	if !slices.Contains(allowed, s) {
-		h.r.field(h.p.key(key), "%s is not one of %s", quote(s), strings.Join(allowed, ", "))
-	}
-	return s
-}
-
-func (h *healthReader) number(key string, raw *int64, otherwise int, least, most int64) int {
-	if raw == nil {
-		return otherwise
-	}
-	return int(inRange(h.r, h.p.key(key), *raw, least, most))
-}
-
-// duration is 0 if there was a fault.
-func (h *healthReader) duration(key string, raw *time.Duration, otherwise, least, most time.Duration) time.Duration {
-	if raw == nil {
-		return otherwise
-	}
-	if *raw < least || *raw > most {
-		h.r.field(h.p.key(key), "%s is not in %s..%s", *raw, least, most)
-		return 0
-	}
-	return *raw
-}
-
-// checkHealthPorts reports checks that have no port to go to.
-func checkHealthPorts(r *report, c lb.Config) {
-	every := map[string]lb.VIP{} // pools of services on every port
-	for _, s := range c.Services {
-		if s.VIP.Port == 0 {
-			every[s.Pool] = s.VIP
-		}
-	}
-	for i, p := range c.Pools {
-		vip, is := every[p.Name]
-		for j, b := range p.Backends {
-			h := p.HealthOf(b)
-			if !is || b.Port != 0 || h.Port != 0 || !h.Enabled() || h.Type == lb.HealthExec {
-				continue
-			}
-			at := top.key("pools").item(i).key("health")
-			if b.Health != nil {
-				at = top.key("pools").item(i).key("backends").item(j).key("health")
-			}
-			r.missing(at.key("port"), fmt.Sprintf("needed, as VIP %s is on every port", vip))
-			break
-		}
-	}
-}
-
-// checkHealthVia reports checks by VIPs where no VIP can be probed, and those
-// of which a probe by VIP would leave out what they ask.
-func checkHealthVia(r *report, c lb.Config) {
-	keeps := map[string]bool{}
-	for _, s := range c.Services {
-		keeps[s.Pool] = keeps[s.Pool] || s.Forward.KeepsPacket() && s.VIP.Proto == lb.TCP
-	}
-	for i, p := range c.Pools {
-		for j, b := range p.Backends {
-			h := p.HealthOf(b)
-			wrong := viaFault(h, keeps[p.Name])
-			if wrong == "" {
-				continue
-			}
-			at := top.key("pools").item(i).key("health")
-			if b.Health != nil {
-				at = top.key("pools").item(i).key("backends").item(j).key("health")
-			}
-			r.field(at.key("via"), "%s %s", quote(string(h.Via)), wrong)
-			break
-		}
-	}
-}
-
-// viaFault says what is wrong with probes by VIP of this check, or nothing.
-func viaFault(h lb.Health, possible bool) string {
-	switch {
-	case h.Via != lb.ViaVIP && h.Via != lb.ViaBoth:
-		return ""
-	case !possible:
-		return "needs a service of the pool that is forwarded by dsr, ipip or gue over TCP"
-	case h.Via == lb.ViaVIP && !h.OnlyConnects():
-		return "finds out no more than that a connection is accepted, and this check asks more: say both, or type tcp without send and expect"
-	}
-	return ""
 }

@@ -59,6 +59,10 @@ func TestHealthFaults(t *testing.T) {
 	if err := os.WriteFile(empty, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	large := filepath.Join(t.TempDir(), "large.pem")
+	if err := os.WriteFile(large, make([]byte, maxPEM+1), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct{ pool, want string }{
 		{"interval: 1s", "health.type: is missing"},
 		{"type: ping", `health.type: "ping" is not tcp, http,`},
@@ -88,6 +92,8 @@ func TestHealthFaults(t *testing.T) {
 		{"type: tls, ca: x.pem", "is not an absolute path"},
 		{"type: tls, ca: /nonexistent/x.pem", "cannot be read"},
 		{"type: tls, ca: " + empty, "has no PEM certificate"},
+		{"type: tls, ca: /dev/zero", "is not a regular file"},
+		{"type: tls, ca: " + large, "is larger than 1MiB"},
 		{"type: exec", "health.command: is missing"},
 		{"type: exec, command: [check]", "health.command[0]: "},
 	} {
