@@ -148,19 +148,11 @@ static __always_inline void readdress(struct packet *p, bool source, const struc
 	__builtin_memcpy(at6, addr, sizeof(*at6));
 }
 
-static __always_inline bool sent_by(const struct packet *p, const struct backend *b)
-{
-	if (p->version == 4)
-		return p->ip4->saddr == b->addr.word[3];
-	return same_address(&p->ip6->saddr, &b->addr);
-}
-
 /* To the backend of the first. source: of ours, 0 to keep the client's. */
 static __always_inline int later_request(struct packet *p, const struct backend *b, __u32 id,
 					 const struct address *source, __u32 hash)
 {
 	bool translated = b->forward == FORWARD_NAT || b->forward == FORWARD_SNAT;
-	struct backend_stats *s;
 	int refused;
 
 	if (!b->ifindex)
@@ -180,14 +172,7 @@ static __always_inline int later_request(struct packet *p, const struct backend 
 		if (refused)
 			return refused;
 	}
-	s = stats_of(id);
-	if (s) {
-		s->packets++;
-		s->bytes += p->length;
-	}
-	copy_mac(p->eth->h_dest, b->dst_mac);
-	copy_mac(p->eth->h_source, b->src_mac);
-	return transmit(p, b->ifindex);
+	return send_on(p, id, b);
 }
 
 /* To the client, from the VIP. client: 0 if it is addressed already. */

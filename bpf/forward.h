@@ -18,10 +18,23 @@ static __always_inline int transmit(const struct packet *p, __u32 ifindex)
 	return bpf_redirect(ifindex, 0) == XDP_REDIRECT ? XDP_REDIRECT : lost();
 }
 
+/* A packet that is as its backend gets it, but for the MAC addresses. */
+static __always_inline int send_on(struct packet *p, __u32 id, const struct backend *b)
+{
+	struct backend_stats *s = stats_of(id);
+
+	if (s) {
+		s->packets++;
+		s->bytes += p->length;
+	}
+	copy_mac(p->eth->h_dest, b->dst_mac);
+	copy_mac(p->eth->h_source, b->src_mac);
+	return transmit(p, b->ifindex);
+}
+
 /* To the backend. hash: the flow's. */
 static __always_inline int forward(struct packet *p, __u32 id, const struct backend *b, __u64 hash)
 {
-	struct backend_stats *s;
 	int refused;
 
 	if (!b->ifindex)
@@ -47,14 +60,7 @@ static __always_inline int forward(struct packet *p, __u32 id, const struct back
 		if (refused)
 			return refused;
 	}
-	s = stats_of(id);
-	if (s) {
-		s->packets++;
-		s->bytes += p->length;
-	}
-	copy_mac(p->eth->h_dest, b->dst_mac);
-	copy_mac(p->eth->h_source, b->src_mac);
-	return transmit(p, b->ifindex);
+	return send_on(p, id, b);
 }
 
 static __always_inline void fib_fill(struct bpf_fib_lookup *fib, const struct packet *p)

@@ -122,7 +122,6 @@ static __always_inline int send_to_backend(struct packet *p, struct scratch *s, 
 	struct backend *b = bpf_map_lookup_elem(&backends, &id);
 	__u64 hash = hash_of(flow_key, &s->tuple);
 	int pair = snat_held(hash, p->version, id);
-	struct backend_stats *n;
 
 	if (!pair)
 		pair = snat_held(snat_rehash(hash), p->version, id);
@@ -137,14 +136,7 @@ static __always_inline int send_to_backend(struct packet *p, struct scratch *s, 
 	pair_address(pair - 1, &s->reverse.dst, &s->reverse.dport);
 	if (!error_requote(p->ctx))
 		return refusal(DROP_INTERNAL);
-	n = stats_of(id);
-	if (n) {
-		n->packets++;
-		n->bytes += p->length;
-	}
-	copy_mac(p->eth->h_dest, b->dst_mac);
-	copy_mac(p->eth->h_source, b->src_mac);
-	return transmit(p, b->ifindex);
+	return send_on(p, id, b);
 }
 
 __noinline int error_to_backend(struct xdp_md *ctx)

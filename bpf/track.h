@@ -188,13 +188,16 @@ static __always_inline int track_new(struct packet *p, __u64 hash, __u32 *id)
 	return 0;
 }
 
-static __always_inline bool track_is_from(const struct packet *p, const struct backend *b)
+static __always_inline bool sent_by(const struct packet *p, const struct backend *b)
 {
-	if (b->proto != p->proto || (b->port && b->port != p->sport))
-		return false;
 	if (p->version == 4)
 		return p->ip4->saddr == b->addr.word[3];
 	return same_address(&p->ip6->saddr, &b->addr);
+}
+
+static __always_inline bool track_is_from(const struct packet *p, const struct backend *b)
+{
+	return b->proto == p->proto && (!b->port || b->port == p->sport) && sent_by(p, b);
 }
 
 /* A packet from a shared real: whose flow it is. Flows that began before the
