@@ -261,8 +261,39 @@ func TestCaptureBudget(t *testing.T) {
 	if _, _, err := l.Program().Benchmark(frame, 1, nil); err != nil { // tells of those lost before it
 		t.Fatal(err)
 	}
-	sent := l.forwarded(t) - before // a run that a signal interrupts begins again
-	var seen, lost uint64
+	seen, lost := tally(t, packets, l.forwarded(t)-before) // a run that a signal interrupts begins again
+	if seen < 2 || lost == 0 {
+		t.Errorf("%d packets captured and %d lost", seen, lost)
+	}
+}
+
+// Packets for which a reader that sleeps has no room are told as lost when it
+// reads again, also if no other follows.
+func TestCaptureOfASleeper(t *testing.T) {
+	stay(t)
+	l := newLab(t)
+	l.load(t, one(dsr(ip4.web, ip4.a))...)
+	packets, err := l.Capture(t.Context(), lb.CaptureFilter{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	frame := packet(tcp, ip4.client, at(ip4.web)).carrying(syn).bytes()
+	before, room := l.forwarded(t), cap(packets)
+	for range room/inBudget + 10 {
+		pace(0)
+		if _, _, err := l.Program().Benchmark(frame, inBudget, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	seen, lost := tally(t, packets, l.forwarded(t)-before)
+	if seen < uint64(room) || lost == 0 {
+		t.Errorf("%d packets captured and %d lost", seen, lost)
+	}
+}
+
+// tally reads until as many packets as were sent are captured or told as lost.
+func tally(t *testing.T, packets <-chan lb.Captured, sent uint64) (seen, lost uint64) {
+	t.Helper()
 	for seen+lost < sent {
 		select {
 		case p := <-packets:
@@ -274,9 +305,10 @@ func TestCaptureBudget(t *testing.T) {
 			t.Fatalf("%d packets captured and %d lost, of %d", seen, lost, sent)
 		}
 	}
-	if seen < 2 || lost == 0 || seen+lost > sent {
+	if seen+lost > sent {
 		t.Errorf("%d packets captured and %d lost, of %d", seen, lost, sent)
 	}
+	return seen, lost
 }
 
 // forwarded is how many packets went to backends.

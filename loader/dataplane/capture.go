@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"slices"
 	"time"
 	"unsafe"
@@ -21,6 +22,9 @@ const (
 
 	captureNoReason = uint32(bpf.WeirConstantCAPTURE_NO_REASON)
 	captureQueue    = 1024
+
+	// captureTell is how long losses wait for a packet to be told with.
+	captureTell = 100 * time.Millisecond
 )
 
 // verdictNames are enum xdp_action of linux/bpf.h.
@@ -99,14 +103,13 @@ func (c *capture) run(ctx context.Context, out chan<- lb.Captured) {
 	}()
 	var lost uint64
 	for {
-		record, err := c.reader.Read()
+		p, ok, err := c.next(lost > 0)
 		if err != nil {
 			if !errors.Is(err, perf.ErrClosed) {
 				c.d.log.Error("reading captured packets", "err", err)
 			}
 			return
 		}
-		p, ok := c.decode(record)
 		p.Lost += lost
 		lost = p.Lost
 		if !ok {
@@ -118,9 +121,30 @@ func (c *capture) run(ctx context.Context, out chan<- lb.Captured) {
 		case <-ctx.Done():
 			return
 		default: // the reader is too slow
-			lost++
+			if p.Verdict != "" {
+				lost++
+			}
 		}
 	}
+}
+
+// next reads a packet; not ok if the filter does not want it. If there is none
+// and losses are yet to be told, it gives one that tells nothing else.
+func (c *capture) next(losses bool) (p lb.Captured, ok bool, err error) {
+	var deadline time.Time
+	if losses {
+		deadline = time.Now().Add(captureTell)
+	}
+	c.reader.SetDeadline(deadline)
+	record, err := c.reader.Read()
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return lb.Captured{Time: time.Now()}, true, nil
+	}
+	if err != nil {
+		return p, false, err
+	}
+	p, ok = c.decode(record)
+	return p, ok, nil
 }
 
 // decode reads a record; not ok if the filter does not want it.
