@@ -2,6 +2,7 @@ package vmtests
 
 import (
 	"cmp"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -46,5 +47,24 @@ func TestHarness(t *testing.T) {
 				t.Errorf("no %q in:\n%s", c.says, words)
 			}
 		})
+	}
+}
+
+// A kernel that dies before its first process is booted again, and it is told
+// each time.
+func TestHarnessBootsAgain(t *testing.T) {
+	l := newLab(t)
+	machine := l.machine(t, l.system(t, kernels()[0]), "boot", "")
+	if err := os.Truncate(machine.Initrd, 0); err != nil {
+		t.Fatal(err)
+	}
+	r := suite{tests: "^TestFaultPass$", limit: 2 * time.Minute}.boot(t.Context(), machine)
+	if r.err == nil || len(r.failed) != bootTries-1 {
+		t.Errorf("error %v after %d failed boots, want %d", r.err, len(r.failed), bootTries-1)
+	}
+	for _, f := range r.failed {
+		if words := lastWords(f.report, f.out); !strings.Contains(words, "Kernel panic") {
+			t.Errorf("no panic in:\n%s", words)
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"weir/vm-tests/qemu"
@@ -49,6 +50,10 @@ func suites() []suite {
 	}
 }
 
+// taps is how many there were, so that machines that run beside each other have
+// different ones.
+var taps atomic.Uint32
+
 // nics are two on one hub, and one with several queues if the host can.
 func nics() []qemu.NIC {
 	n := []qemu.NIC{{Hub: 0, Queues: 1}, {Hub: 0, Queues: 1}}
@@ -56,7 +61,7 @@ func nics() []qemu.NIC {
 		tun.Close()
 		// A pair for each of the guest's CPUs to receive on, and one more
 		// for each to send with XDP_TX.
-		n = append(n, qemu.NIC{Tap: fmt.Sprintf("weirvm%d", os.Getpid()), Queues: 2 * cpus})
+		n = append(n, qemu.NIC{Tap: fmt.Sprintf("wvm%d.%d", os.Getpid(), taps.Add(1)), Queues: 2 * cpus})
 	}
 	return n
 }
@@ -72,7 +77,14 @@ type run struct {
 	report results.Report
 	out    qemu.Output
 	err    error
+	failed []run // boots before this one
 }
+
+// bootTries is how often a machine is started whose kernel dies before its first
+// process says a word. Under TCG a processor may see a breakpoint of a kernel that
+// patches itself after the patch is done, and a kernel with several dies of it in
+// one boot of a hundred ("Oops: int3").
+const bootTries = 3
 
 // boot runs a suite's tests in a machine of its own.
 func (s suite) boot(ctx context.Context, m qemu.Machine) run {
@@ -86,8 +98,18 @@ func (s suite) boot(ctx context.Context, m qemu.Machine) run {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.limit)
 	defer cancel()
+	r := start(ctx, m)
+	for len(r.out.Results) == 0 && ctx.Err() == nil && len(r.failed) < bootTries-1 {
+		next := start(ctx, m)
+		next.failed = append(r.failed, r)
+		r = next
+	}
+	return r
+}
+
+func start(ctx context.Context, m qemu.Machine) run {
 	out, err := m.Run(ctx)
-	r := run{results.Parse(out.Results), out, err}
+	r := run{report: results.Parse(out.Results), out: out, err: err}
 	if err == nil {
 		r.err = r.report.Err()
 	}

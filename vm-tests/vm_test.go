@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -28,6 +29,7 @@ const cacheDir = "../.cache/vm"
 type lab struct {
 	dir      string
 	accel    qemu.Accel
+	mu       sync.Mutex // guards what follows
 	store    debian.Store
 	programs map[string][]byte // built so far, by package
 }
@@ -72,6 +74,8 @@ func takeTurn(t *testing.T, dir string) {
 // program builds a package once.
 func (l *lab) program(t *testing.T, pkg string) []byte {
 	t.Helper()
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if l.programs[pkg] == nil {
 		var err error
 		if l.programs[pkg], err = build(t.Context(), pkg); err != nil {
@@ -90,6 +94,8 @@ type system struct {
 
 func (l *lab) system(t *testing.T, series string) system {
 	t.Helper()
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	kernel, err := l.store.Kernel(t.Context(), series, flavour)
 	if err != nil {
 		t.Fatal(err)
@@ -126,12 +132,14 @@ func (l *lab) machine(t *testing.T, s system, name, pkg string) qemu.Machine {
 	return qemu.Machine{Accel: l.accel, Kernel: s.kernel.Image, Initrd: initrd, Dir: dir}
 }
 
-// TestVM runs every suite on every kernel, one machine at a time; what runs
-// inside appears as subtests.
+// TestVM runs every suite on every kernel; what runs inside appears as subtests.
+// A machine has two processors and mostly keeps one busy, so kernels take their
+// suites beside each other, one machine for each CPU of the host at most.
 func TestVM(t *testing.T) {
 	l := newLab(t)
 	for _, series := range kernels() {
 		t.Run(series, func(t *testing.T) {
+			t.Parallel()
 			system := l.system(t, series)
 			for _, s := range suites() {
 				if s.smoke != (os.Getenv(selectEnv) == "smoke") {
@@ -152,6 +160,9 @@ func TestVM(t *testing.T) {
 // show makes a run's tests this one's.
 func (r run) show(t *testing.T, whole bool) {
 	t.Helper()
+	for _, f := range r.failed {
+		t.Logf("booted again: %v\n%s", f.err, lastWords(f.report, f.out))
+	}
 	t.Logf("machine: %.1f s", r.out.Elapsed.Seconds())
 	replay(t, r.report.Tests, whole)
 	if r.err != nil {
