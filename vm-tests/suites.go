@@ -82,8 +82,8 @@ type run struct {
 
 // bootTries is how often a machine is started whose kernel dies before its first
 // process says a word. Under TCG a processor may see a breakpoint of a kernel that
-// patches itself after the patch is done, and a kernel with several dies of it in
-// one boot of a hundred ("Oops: int3").
+// patches itself after the patch is done, and a kernel with several dies of it (seen
+// in one of some sixty boots: "Oops: int3").
 const bootTries = 3
 
 // boot runs a suite's tests in a machine of its own.
