@@ -83,7 +83,7 @@ type run struct {
 // bootTries is how often a machine is started whose kernel dies before its first
 // process says a word. Under TCG a processor may see a breakpoint of a kernel that
 // patches itself after the patch is done, and a kernel with several dies of it (seen
-// in one of some sixty boots: "Oops: int3").
+// once: "Oops: int3").
 const bootTries = 3
 
 // boot runs a suite's tests in a machine of its own.
@@ -98,13 +98,15 @@ func (s suite) boot(ctx context.Context, m qemu.Machine) run {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.limit)
 	defer cancel()
-	r := start(ctx, m)
-	for len(r.out.Results) == 0 && ctx.Err() == nil && len(r.failed) < bootTries-1 {
-		next := start(ctx, m)
-		next.failed = append(r.failed, r)
-		r = next
+	var failed []run
+	for {
+		r := start(ctx, m)
+		if len(r.out.Results) > 0 || ctx.Err() != nil || len(failed) == bootTries-1 {
+			r.failed = failed
+			return r
+		}
+		failed = append(failed, r)
 	}
-	return r
 }
 
 func start(ctx context.Context, m qemu.Machine) run {
