@@ -1,7 +1,9 @@
 package demo
 
 import (
+	"bufio"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -37,9 +39,11 @@ func TestSecondDemoIsRefused(t *testing.T) {
 	}
 }
 
-// TestMain lets a test start this program as a process that only waits.
+// TestMain lets a test start this program as a process that says it runs, and
+// then only waits.
 func TestMain(m *testing.M) {
 	if os.Getenv("WEIR_TEST_WAIT") != "" {
+		fmt.Println("running")
 		io.Copy(io.Discard, os.Stdin)
 		return
 	}
@@ -57,15 +61,7 @@ func TestOnlyTheDemosDaemonIsEnded(t *testing.T) {
 		{[]string{"vi", configPath}, false},
 		{[]string{"weir"}, false},
 	} {
-		cmd := exec.Command(self)
-		cmd.Args, cmd.Env = c.args, append(os.Environ(), "WEIR_TEST_WAIT=1")
-		stdin, err := cmd.StdinPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
+		cmd, stdin := startWaiting(t, c.args)
 		if err := endDaemon(cmd.Process.Pid); err != nil {
 			t.Errorf("%q: %v", c.args, err)
 		}
@@ -76,6 +72,30 @@ func TestOnlyTheDemosDaemonIsEnded(t *testing.T) {
 			t.Errorf("%q ended by a signal: %v, want %v", c.args, ws.Signaled(), c.ends)
 		}
 	}
+}
+
+// startWaiting starts a process with these arguments that runs until its input
+// is closed. It returns once the process runs: Start returns in the middle of
+// exec, when /proc may still show no arguments.
+func startWaiting(t *testing.T, args []string) (*exec.Cmd, io.Closer) {
+	t.Helper()
+	cmd := exec.Command(self)
+	cmd.Args, cmd.Env = args, append(os.Environ(), "WEIR_TEST_WAIT=1")
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bufio.NewReader(stdout).ReadString('\n'); err != nil {
+		t.Fatalf("%q does not run: %v", args, err)
+	}
+	return cmd, stdin
 }
 
 // A demo that is killed leaves its namespaces; the next one removes them.
