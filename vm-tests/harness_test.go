@@ -2,11 +2,13 @@ package vmtests
 
 import (
 	"cmp"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
+	"weir/vm-tests/qemu"
 	"weir/vm-tests/results"
 )
 
@@ -50,21 +52,32 @@ func TestHarness(t *testing.T) {
 	}
 }
 
-// A kernel that dies before its first process is booted again, and it is told
-// each time.
+// A kernel that dies before its first process, or never comes to it, is booted
+// again, and it is told each time.
 func TestHarnessBootsAgain(t *testing.T) {
 	l := newLab(t)
-	machine := l.machine(t, l.system(t, kernels()[0]), "boot", "")
-	if err := os.Truncate(machine.Initrd, 0); err != nil {
+	system := l.system(t, kernels()[0])
+	dies := l.machine(t, system, "dies", "")
+	if err := os.Truncate(dies.Initrd, 0); err != nil {
 		t.Fatal(err)
 	}
-	r := suite{tests: "^TestFaultPass$", limit: 2 * time.Minute}.boot(t.Context(), machine)
-	if r.err == nil || len(r.failed) != bootTries-1 {
-		t.Errorf("error %v after %d failed boots, want %d", r.err, len(r.failed), bootTries-1)
-	}
-	for _, f := range r.failed {
-		if words := lastWords(f.report, f.out); !strings.Contains(words, "Kernel panic") {
-			t.Errorf("no panic in:\n%s", words)
+	silent := l.machine(t, system, "silent", "")
+	silent.Boot = time.Millisecond // no machine is up so soon
+	for _, c := range []struct {
+		machine qemu.Machine
+		says    string
+	}{
+		{dies, "Kernel panic"},
+		{silent, qemu.ErrSilent.Error()},
+	} {
+		r := suite{tests: "^TestFaultPass$", limit: 2 * time.Minute}.boot(t.Context(), c.machine)
+		if r.err == nil || len(r.failed) != bootTries-1 {
+			t.Errorf("error %v after %d failed boots, want %d", r.err, len(r.failed), bootTries-1)
+		}
+		for _, f := range append(r.failed, r) {
+			if words := fmt.Sprintln(f.err, lastWords(f.report, f.out)); !strings.Contains(words, c.says) {
+				t.Errorf("no %q in:\n%s", c.says, words)
+			}
 		}
 	}
 }

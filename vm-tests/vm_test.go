@@ -30,6 +30,7 @@ const cacheDir = "../.cache/vm"
 type lab struct {
 	dir      string
 	accel    qemu.Accel
+	turns    sync.RWMutex
 	mu       sync.Mutex // guards what follows
 	store    debian.Store
 	programs map[string][]byte // built so far, by package
@@ -134,30 +135,42 @@ func (l *lab) machine(t *testing.T, s system, name, pkg string) qemu.Machine {
 }
 
 // TestVM runs every suite on every kernel; what runs inside appears as subtests.
-// Kernels take their suites beside each other if the host has the processors that
-// their machines think they have: some tests are of load, and of time.
+// The kernels take theirs beside each other, as far as turns let them.
 func TestVM(t *testing.T) {
 	l := newLab(t)
 	for _, series := range kernels() {
 		t.Run(series, func(t *testing.T) {
-			if runtime.NumCPU() >= len(kernels())*cpus {
-				t.Parallel()
-			}
+			t.Parallel()
 			system := l.system(t, series)
 			for _, s := range suites() {
 				if s.smoke != (os.Getenv(selectEnv) == "smoke") {
 					continue
 				}
 				t.Run(s.name, func(t *testing.T) {
+					defer l.turn(s.alone)()
 					r := s.boot(t.Context(), l.machine(t, system, s.name, s.pkg))
 					r.show(t, s.whole)
 				})
 			}
 			if os.Getenv(selectEnv) == "all" {
-				t.Run("across", func(t *testing.T) { l.across(t, system) })
+				t.Run("across", func(t *testing.T) {
+					defer l.turn(true)()
+					l.across(t, system)
+				})
 			}
 		})
 	}
+}
+
+// turn waits until a suite may run beside those that do. On a host without the
+// processors for both kernels' machines some are alone.
+func (l *lab) turn(alone bool) (done func()) {
+	if alone && runtime.NumCPU() < len(kernels())*cpus {
+		l.turns.Lock()
+		return l.turns.Unlock
+	}
+	l.turns.RLock()
+	return l.turns.RUnlock
 }
 
 // show makes a run's tests this one's.

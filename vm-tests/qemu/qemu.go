@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -30,6 +31,9 @@ type Machine struct {
 	MemoryMiB int
 	NICs      []NIC
 	Dir       string // gets console.log and results.log
+	// Boot is how long it may take to its first result, from power on. 0 is
+	// as long as the machine may take.
+	Boot time.Duration
 }
 
 // Output is what a machine left.
@@ -51,12 +55,25 @@ const (
 	kernelArgs = "console=ttyS0 panic=-1 oops=panic nowatchdog mitigations=off loglevel=5"
 )
 
+// ErrSilent is of a machine that wrote no result in the time for its boot.
+var ErrSilent = errors.New("no result in the time for the boot")
+
 // Run boots the machine and returns when it has ended. On error, with ctx's
 // end among them, the output is what there was until then.
 func (m Machine) Run(ctx context.Context) (Output, error) {
 	// The kernel ends QEMU when the thread that started it ends.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	for _, name := range []string{consoleFile, resultsFile} { // of an earlier machine
+		if err := os.Remove(filepath.Join(m.Dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return Output{}, err
+		}
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	if m.Boot > 0 {
+		defer time.AfterFunc(m.Boot, func() { m.giveUp(cancel) }).Stop()
+	}
 	args := m.args()
 	cmd := exec.CommandContext(ctx, "nice", append([]string{"-n", "10", Program}, args...)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -66,7 +83,7 @@ func (m Machine) Run(ctx context.Context) (Output, error) {
 	err := cmd.Run()
 	switch {
 	case ctx.Err() != nil:
-		err = fmt.Errorf("the machine did not end within %s: %w", time.Since(began).Round(time.Second), ctx.Err())
+		err = fmt.Errorf("the machine did not end within %s: %w", time.Since(began).Round(time.Second), context.Cause(ctx))
 	case errors.Is(err, exec.ErrNotFound):
 		err = fmt.Errorf("%w: install Debian's package qemu-system-x86", err)
 	case err != nil:
@@ -76,11 +93,27 @@ func (m Machine) Run(ctx context.Context) (Output, error) {
 	return out, errors.Join(err, out.read(m.Dir))
 }
 
+// giveUp ends a machine that has written nothing.
+func (m Machine) giveUp(cancel context.CancelCauseFunc) {
+	if file, err := os.Stat(filepath.Join(m.Dir, resultsFile)); err != nil || file.Size() == 0 {
+		cancel(ErrSilent)
+	}
+}
+
 func (o *Output) read(dir string) (err error) {
 	var errConsole, errResults error
-	o.Console, errConsole = os.ReadFile(filepath.Join(dir, consoleFile))
-	o.Results, errResults = os.ReadFile(filepath.Join(dir, resultsFile))
+	o.Console, errConsole = readIfAny(filepath.Join(dir, consoleFile))
+	o.Results, errResults = readIfAny(filepath.Join(dir, resultsFile))
 	return errors.Join(errConsole, errResults)
+}
+
+// readIfAny reads a file that QEMU makes, if it has come so far.
+func readIfAny(path string) ([]byte, error) {
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return b, err
 }
 
 func (m Machine) args() []string {
