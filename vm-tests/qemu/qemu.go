@@ -64,10 +64,8 @@ func (m Machine) Run(ctx context.Context) (Output, error) {
 	// The kernel ends QEMU when the thread that started it ends.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	for _, name := range []string{consoleFile, resultsFile} { // of an earlier machine
-		if err := os.Remove(filepath.Join(m.Dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return Output{}, err
-		}
+	if err := m.removeOutput(); err != nil {
+		return Output{}, err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -91,6 +89,16 @@ func (m Machine) Run(ctx context.Context) (Output, error) {
 	}
 	out := Output{Elapsed: time.Since(began)}
 	return out, errors.Join(err, out.read(m.Dir))
+}
+
+// removeOutput removes what an earlier machine left.
+func (m Machine) removeOutput() error {
+	for _, name := range []string{consoleFile, resultsFile} {
+		if err := os.Remove(filepath.Join(m.Dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
 }
 
 // giveUp ends a machine that has written nothing.
