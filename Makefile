@@ -40,7 +40,7 @@ bench-l4: ## cost of the packet path, about 3 minutes; FORWARD=dsr,nat FAMILY=4 
 bench-l7: deps-bench build ## CPU time of a request against nginx and HAProxy, about 6 minutes; CASES=proxy,cache SECONDS=2 for less, JSON=1 for lines of JSON
 	@JSON='$(JSON)' CASES='$(CASES)' SECONDS='$(SECONDS)' ROUNDS='$(ROUNDS)' $(GO) run ./l7/l7bench
 
-vm-smoke: deps-vm ## Debian's kernels 6.1 and 6.12 in virtual machines: verifier, native XDP, a demo; about a minute
+vm-smoke: deps-vm ## Debian's kernels 6.1 and 6.12 in virtual machines: verifier, native XDP, a demo; about two minutes
 	WEIR_VM=smoke $(GO) test -count=1 -v -timeout 15m -run '^TestVM$$' ./vm-tests
 
 vm-test: deps-vm ## all that runs in virtual machines, and whether a broken one is noticed; more than an hour without KVM

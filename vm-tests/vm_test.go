@@ -30,7 +30,7 @@ const cacheDir = "../.cache/vm"
 type lab struct {
 	dir      string
 	accel    qemu.Accel
-	turns    sync.RWMutex
+	turns    sync.RWMutex // see turn
 	mu       sync.Mutex // guards what follows
 	store    debian.Store
 	programs map[string][]byte // built so far, by package
