@@ -31,7 +31,7 @@ type lab struct {
 	dir      string
 	accel    qemu.Accel
 	turns    sync.RWMutex // see turn
-	mu       sync.Mutex // guards what follows
+	mu       sync.Mutex   // guards what follows
 	store    debian.Store
 	programs map[string][]byte // built so far, by package
 }
